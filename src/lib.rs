@@ -1,0 +1,19 @@
+//! edgelabel answers Encord's label editor from a box in your own network: it fetches the one frame the
+//! annotator looks at, asks the configured model, and saves the answer to the label row.
+//!
+//! The rooms, and which may know which, are drawn in `ARCHITECTURE.md`; `tests/house.rs` holds the drawing.
+
+pub mod agent;
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod deadline;
+pub mod encord;
+pub mod http;
+pub mod ids;
+pub mod journal;
+pub mod media;
+pub mod model;
+pub mod server;
+pub mod systemd;
+pub mod telemetry;

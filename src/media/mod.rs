@@ -1,0 +1,7 @@
+//! From a link to the picture the annotator sees: bytes by range, decoded in a worker process.
+
+pub mod error;
+pub mod facade;
+
+pub use error::Error;
+pub use facade::{AssetLink, DataType, Frame, Media, Picture, Region, Settings, Timings, Want};
