@@ -35,6 +35,11 @@ impl Deadline {
         Self { at: self.at.min(Instant::now() + bound) }
     }
 
+    /// Whether the deadline passed more than `grace` ago.
+    pub fn is_past_by(&self, grace: Duration) -> bool {
+        Instant::now().saturating_duration_since(self.at) > grace
+    }
+
     /// Waits for `pause`, or says at once that the deadline would pass meanwhile.
     pub fn sleep(&self, pause: Duration) -> Result<(), Expired> {
         if self.left()? <= pause {

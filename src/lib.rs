@@ -1,3 +1,4 @@
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 //! edgelabel answers Encord's label editor from a box in your own network: it fetches the one frame the
 //! annotator looks at, asks the configured model, and saves the answer to the label row.
 //!

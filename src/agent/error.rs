@@ -1,0 +1,41 @@
+//! How a trigger ended badly: what kind of failure it is, and what the annotator is told.
+
+use std::time::Duration;
+
+/// The kinds of failure that the label editor is answered with. Only the server knows their status codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Encord refuses the key or the project.
+    Forbidden,
+    /// The data item is not in the project.
+    NotFound,
+    /// The request is understood but cannot be done: frame, media, label rows, ontology.
+    Unprocessable,
+    /// A media store, a model or Encord answered wrongly.
+    Upstream,
+    /// Too much to do, a rate limit, or shutting down: come back later.
+    Busy,
+    /// The request's budget ran out.
+    Deadline,
+    /// Anything unforeseen.
+    Internal,
+}
+
+/// A failed trigger.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// What kind of failure it is.
+    pub kind: Kind,
+    /// For the person in the label editor: what happened and who can mend it. Holds no secret, link or upstream body.
+    pub message: String,
+    /// When coming back makes sense, for [`Kind::Busy`].
+    pub retry_after: Option<Duration>,
+}
+
+impl Error {
+    /// An error without a time to come back.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), retry_after: None }
+    }
+}

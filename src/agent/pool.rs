@@ -1,0 +1,340 @@
+//! A bounded pool of threads that run triggers, apart from the connections they came from.
+//!
+//! A closed browser tab must not cut a save in half, so a trigger that has begun runs to its end whoever still waits.
+//! Two equal triggers at once share one run.
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::trigger::Key;
+use super::{Error, Kind, Outcome, Trigger};
+
+type Verdict = Result<Outcome, Error>;
+type Work = dyn Fn(&Trigger) -> Verdict + Send + Sync;
+
+/// Bounds of the pool.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolLimits {
+    /// Triggers that run at once.
+    pub concurrent: usize,
+    /// Triggers that wait besides those.
+    pub waiting: usize,
+}
+
+/// What the pool is doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PoolStats {
+    /// Triggers that run.
+    pub running: usize,
+    /// Triggers that wait for a thread.
+    pub waiting: usize,
+    /// Triggers that are past their deadline by more than the grace: the pool does not move.
+    pub overdue: usize,
+}
+
+/// The pool. Dropping it lets the running triggers finish and ends the threads.
+pub struct Pool {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    limits: PoolLimits,
+    work: Box<Work>,
+    state: Mutex<State>,
+    /// Rung when there is work, and when the pool closes.
+    work_ready: Condvar,
+    /// Rung when a trigger ends.
+    idle: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Trigger>,
+    /// Everyone who waits for a run, by what it is about; an entry exists from submission to verdict.
+    listeners: HashMap<Key, Vec<oneshot::Sender<Verdict>>>,
+    running: HashMap<Key, Trigger>,
+    draining: bool,
+    closed: bool,
+}
+
+impl Pool {
+    /// Starts `limits.concurrent` threads that do `work`.
+    pub fn new(limits: PoolLimits, work: impl Fn(&Trigger) -> Verdict + Send + Sync + 'static) -> std::io::Result<Self> {
+        let shared =
+            Arc::new(Shared { limits, work: Box::new(work), state: Mutex::default(), work_ready: Condvar::new(), idle: Condvar::new() });
+        for number in 0..limits.concurrent.max(1) {
+            let shared = Arc::clone(&shared);
+            std::thread::Builder::new().name(format!("trigger-{number}")).spawn(move || shared.run())?;
+        }
+        Ok(Self { shared })
+    }
+
+    /// Runs a trigger, or joins an equal one that is already under way. Busy at once when the pool is full or draining.
+    ///
+    /// When the returned future is dropped the trigger goes on if it runs; if it still waits and nobody else listens,
+    /// it is taken out of the queue.
+    pub async fn submit(&self, trigger: Trigger) -> Verdict {
+        let key = trigger.key();
+        let (sender, receiver) = oneshot::channel();
+        self.shared.enqueue(trigger, sender)?;
+        let _withdraw = Withdraw { shared: &self.shared, key };
+        receiver.await.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "the trigger was dropped unanswered")))
+    }
+
+    /// What the pool is doing; a trigger counts as overdue `grace` after its deadline.
+    pub fn stats(&self, grace: Duration) -> PoolStats {
+        let state = self.shared.lock();
+        let late = |trigger: &&Trigger| trigger.deadline.is_past_by(grace);
+        PoolStats {
+            running: state.running.len(),
+            waiting: state.queue.len(),
+            overdue: state.running.values().filter(late).count() + state.queue.iter().filter(late).count(),
+        }
+    }
+
+    /// From now on new triggers are refused as busy; those taken go on.
+    pub fn drain(&self) {
+        self.shared.lock().draining = true;
+    }
+
+    /// Waits until nothing runs or waits, at most `patience`; says whether that came about.
+    pub fn wait_idle(&self, patience: Duration) -> bool {
+        let end = Instant::now() + patience;
+        let mut state = self.shared.lock();
+        while !(state.queue.is_empty() && state.running.is_empty()) {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            state = self.shared.idle.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.work_ready.notify_all();
+    }
+}
+
+/// Tidies the queue when the one who waited is gone.
+struct Withdraw<'a> {
+    shared: &'a Shared,
+    key: Key,
+}
+
+impl Drop for Withdraw<'_> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        let unheard = state.listeners.get(&self.key).is_some_and(|all| all.iter().all(oneshot::Sender::is_closed));
+        if unheard && !state.running.contains_key(&self.key) {
+            state.listeners.remove(&self.key);
+            state.queue.retain(|waiting| waiting.key() != self.key);
+            self.shared.idle.notify_all();
+        }
+    }
+}
+
+impl Shared {
+    /// No code that can panic runs under the lock, so a poisoned lock still guards sound data.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enqueue(&self, trigger: Trigger, listener: oneshot::Sender<Verdict>) -> Result<(), Error> {
+        let key = trigger.key();
+        let mut state = self.lock();
+        if state.draining {
+            return Err(busy("edgelabel is shutting down; press the button again in a moment"));
+        }
+        if let Some(listeners) = state.listeners.get_mut(&key) {
+            listeners.push(listener);
+            return Ok(());
+        }
+        let idle_threads = self.limits.concurrent.max(1).saturating_sub(state.running.len());
+        if state.queue.len() >= self.limits.waiting + idle_threads {
+            return Err(busy("too many triggers are waiting on this box; press the button again in a moment"));
+        }
+        state.listeners.insert(key, vec![listener]);
+        state.queue.push_back(trigger);
+        self.work_ready.notify_one();
+        Ok(())
+    }
+
+    fn run(&self) {
+        while let Some(trigger) = self.next() {
+            let verdict = catch_unwind(AssertUnwindSafe(|| (self.work)(&trigger))).unwrap_or_else(|_| {
+                tracing::error!(request = %trigger.id, "the trigger panicked; this is a bug in edgelabel");
+                Err(Error::new(Kind::Internal, "edgelabel made a mistake of its own; its log tells more"))
+            });
+            let key = trigger.key();
+            let mut state = self.lock();
+            state.running.remove(&key);
+            let listeners = state.listeners.remove(&key).unwrap_or_default();
+            self.idle.notify_all();
+            drop(state);
+            for listener in listeners {
+                // One who is gone needs no answer.
+                let _ = listener.send(verdict.clone());
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Trigger> {
+        let mut state = self.lock();
+        loop {
+            if let Some(trigger) = state.queue.pop_front() {
+                state.running.insert(trigger.key(), trigger.clone());
+                return Some(trigger);
+            }
+            if state.closed {
+                return None;
+            }
+            state = self.work_ready.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+fn busy(message: &str) -> Error {
+    Error { kind: Kind::Busy, message: message.into(), retry_after: Some(Duration::from_secs(2)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::deadline::Deadline;
+    use crate::ids::RequestId;
+
+    fn trigger(frame: u64) -> Trigger {
+        Trigger {
+            id: RequestId::random(),
+            agent: 0,
+            project: "027e0c65-c53f-426d-9f02-04fafe8bd80e".parse().unwrap(),
+            data: "038ed92d-dbe8-4991-a3aa-6ede35d6e62d".parse().unwrap(),
+            frame,
+            objects: Vec::new(),
+            deadline: Deadline::after(Duration::from_secs(10)),
+            trace: None,
+        }
+    }
+
+    /// A pool of one thread whose work waits for a token and counts its runs.
+    fn gated(waiting: usize) -> (Arc<Pool>, mpsc::Sender<()>, Arc<AtomicUsize>) {
+        let (gate, tokens) = mpsc::channel();
+        let tokens = Mutex::new(tokens);
+        let runs = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&runs);
+        let pool = Pool::new(PoolLimits { concurrent: 1, waiting }, move |_| {
+            tokens.lock().unwrap().recv_timeout(Duration::from_secs(10)).unwrap();
+            counter.fetch_add(1, Ordering::SeqCst);
+            Ok(Outcome::Saved { message: None })
+        });
+        (Arc::new(pool.unwrap()), gate, runs)
+    }
+
+    fn submit(pool: &Arc<Pool>, frame: u64) -> tokio::task::JoinHandle<Verdict> {
+        let pool = Arc::clone(pool);
+        tokio::spawn(async move { pool.submit(trigger(frame)).await })
+    }
+
+    async fn until(pool: &Pool, running: usize, waiting: usize) {
+        for _ in 0..2000 {
+            let stats = pool.stats(Duration::ZERO);
+            if (stats.running, stats.waiting) == (running, waiting) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("the pool never came to {running} running and {waiting} waiting");
+    }
+
+    #[tokio::test]
+    async fn equal_triggers_share_one_run() {
+        let (pool, gate, runs) = gated(4);
+        let first = submit(&pool, 1);
+        until(&pool, 1, 0).await;
+        let second = submit(&pool, 1);
+        tokio::task::yield_now().await;
+        gate.send(()).unwrap();
+        assert!(first.await.unwrap().is_ok() && second.await.unwrap().is_ok());
+        assert_eq!(runs.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn beyond_its_bound_the_pool_is_busy_at_once() {
+        let (pool, gate, _) = gated(1);
+        let first = submit(&pool, 1);
+        until(&pool, 1, 0).await;
+        let second = submit(&pool, 2);
+        until(&pool, 1, 1).await;
+        let refused = pool.submit(trigger(3)).await.unwrap_err();
+        assert_eq!(refused.kind, Kind::Busy);
+        assert!(refused.retry_after.is_some());
+        gate.send(()).unwrap();
+        gate.send(()).unwrap();
+        assert!(first.await.unwrap().is_ok() && second.await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_waiting_trigger_nobody_listens_to_is_withdrawn_and_a_running_one_is_not() {
+        let (pool, gate, runs) = gated(4);
+        let running = submit(&pool, 1);
+        until(&pool, 1, 0).await;
+        let waiting = submit(&pool, 2);
+        until(&pool, 1, 1).await;
+        waiting.abort();
+        running.abort();
+        until(&pool, 1, 0).await;
+        gate.send(()).unwrap();
+        until(&pool, 0, 0).await;
+        assert_eq!(runs.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_that_triggers_error_and_nothing_else() {
+        let pool = Pool::new(PoolLimits { concurrent: 1, waiting: 1 }, |trigger| {
+            assert_ne!(trigger.frame, 13);
+            Ok(Outcome::Saved { message: None })
+        })
+        .unwrap();
+        assert_eq!(pool.submit(trigger(13)).await.unwrap_err().kind, Kind::Internal);
+        assert!(pool.submit(trigger(14)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_draining_pool_finishes_what_it_took_and_takes_no_more() {
+        let (pool, gate, _) = gated(4);
+        let running = submit(&pool, 1);
+        until(&pool, 1, 0).await;
+        pool.drain();
+        assert_eq!(pool.submit(trigger(2)).await.unwrap_err().kind, Kind::Busy);
+        assert!(!pool.wait_idle(Duration::from_millis(20)));
+        gate.send(()).unwrap();
+        assert!(running.await.unwrap().is_ok());
+        assert!(pool.wait_idle(Duration::from_secs(5)));
+    }
+
+    #[tokio::test]
+    async fn a_trigger_past_its_deadline_is_seen_as_overdue() {
+        let (pool, gate, _) = gated(4);
+        let late = Trigger { deadline: Deadline::after(Duration::ZERO), ..trigger(1) };
+        let handle = {
+            let pool = Arc::clone(&pool);
+            tokio::spawn(async move { pool.submit(late).await })
+        };
+        until(&pool, 1, 0).await;
+        assert_eq!(pool.stats(Duration::ZERO).overdue, 1);
+        assert_eq!(pool.stats(Duration::from_secs(60)).overdue, 0);
+        gate.send(()).unwrap();
+        handle.await.unwrap().unwrap();
+    }
+}
