@@ -1,7 +1,9 @@
 //! From a link to the picture the annotator sees: bytes by range, decoded in a worker process.
 
+pub mod bytes;
 pub mod error;
 pub mod facade;
+pub mod kind;
 
 pub use error::Error;
 pub use facade::{AssetLink, DataType, Frame, Media, Picture, Region, Settings, Timings, Want};
