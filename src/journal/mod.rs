@@ -1,0 +1,258 @@
+//! What must survive a crash: the answers that wait to be saved, and the history of triggers. One SQLite file,
+//! write-ahead log, every commit synced (`synchronous=FULL`): what is in it is on the disk.
+
+mod history;
+mod pending;
+mod schema;
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+pub use history::{Episode, KEPT_EPISODES};
+pub use pending::{Pending, State};
+
+/// What the configuration says about the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The database file.
+    pub path: PathBuf,
+    /// Longest pause between late saves.
+    pub retry_max: Duration,
+    /// Most answers that may wait; beyond, a trigger whose save fails is answered as failed.
+    pub max_entries: usize,
+}
+
+/// Why the journal could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be opened, read or written.
+    #[error("journal {path}: {cause}")]
+    File {
+        /// The database file.
+        path: PathBuf,
+        /// What failed, in SQLite's or the operating system's words.
+        cause: String,
+    },
+    /// The file was written by a newer edgelabel.
+    #[error(
+        "journal {path} has schema {found}, this edgelabel knows up to {known}: install the newer version again, or move the file away"
+    )]
+    Newer {
+        /// The database file.
+        path: PathBuf,
+        /// The file's schema.
+        found: i64,
+        /// The newest schema this program knows.
+        known: i64,
+    },
+    /// As many answers wait as may wait.
+    #[error("journal {path} is full: {entries} answers wait (journal.max_entries)")]
+    Full {
+        /// The database file.
+        path: PathBuf,
+        /// How many wait.
+        entries: usize,
+    },
+    /// No entry has this id.
+    #[error("no answer {id:?} waits in the journal; `edgelabel pending list` shows those that do")]
+    NoSuchEntry {
+        /// The id asked for.
+        id: String,
+    },
+}
+
+/// The journal. Opened on first use and again after a failure, so that a disk that was full or read-only for a while
+/// needs no restart. Several processes may have it open.
+pub struct Journal {
+    settings: Settings,
+    connection: Mutex<Option<Connection>>,
+}
+
+impl Journal {
+    /// Takes the settings; touches no file yet.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, connection: Mutex::new(None) }
+    }
+
+    /// What the configuration says.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Opens the file and writes a row to it, so that a disk that cannot be written is known now.
+    pub fn prove(&self) -> Result<(), Error> {
+        self.with(|db| {
+            db.execute("INSERT INTO proof(id, at) VALUES (1, unixepoch()) ON CONFLICT(id) DO UPDATE SET at = excluded.at", []).map(drop)
+        })
+    }
+
+    /// Moves what is in the write-ahead log into the file; for an orderly end.
+    pub fn checkpoint(&self) -> Result<(), Error> {
+        self.with(|db| db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
+    }
+
+    /// Runs `work` on the open database. A failure of the file itself closes it, so that the next use opens it anew.
+    fn with<T>(&self, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
+        let mut slot = self.lock();
+        let mut db = match slot.take() {
+            Some(db) => db,
+            None => schema::open(&self.settings.path)?,
+        };
+        match work(&mut db) {
+            Ok(value) => {
+                *slot = Some(db);
+                Ok(value)
+            }
+            Err(error) => Err(self.file_error(&error)),
+        }
+    }
+
+    fn file_error(&self, error: &rusqlite::Error) -> Error {
+        Error::File { path: self.settings.path.clone(), cause: error.to_string() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Connection>> {
+        // A panic under the lock leaves the slot empty, which only means opening the file again.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn journal(folder: &tempfile::TempDir) -> Journal {
+        Journal::new(Settings { path: folder.path().join("state/journal.db"), retry_max: Duration::from_secs(60), max_entries: 3 })
+    }
+
+    fn entry(id: &str) -> Pending {
+        Pending {
+            id: id.into(),
+            project: "027e0c65-c53f-426d-9f02-04fafe8bd80e".parse().unwrap(),
+            data: "038ed92d-dbe8-4991-a3aa-6ede35d6e62d".parse().unwrap(),
+            frame: 7,
+            agent: "/".into(),
+            state: State::Waiting,
+            since: time::OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap(),
+            attempts: 0,
+            error: String::new(),
+            payload: r#"{"answers":[]}"#.into(),
+        }
+    }
+
+    #[test]
+    fn an_entry_survives_the_process_that_wrote_it() {
+        let folder = tempfile::tempdir().unwrap();
+        journal(&folder).put(&entry("a")).unwrap();
+        assert_eq!(journal(&folder).pending().unwrap(), [entry("a")]);
+    }
+
+    #[test]
+    fn entries_wait_in_order_until_they_are_saved_or_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = journal(&folder);
+        for id in ["a", "b", "c"] {
+            journal.put(&entry(id)).unwrap();
+        }
+        let (first, waiting) = journal.next_waiting(0).unwrap().unwrap();
+        assert_eq!(waiting.id, "a");
+        journal.note_failure("a", State::Refused, "no").unwrap();
+        assert_eq!(journal.next_waiting(0).unwrap().unwrap().1.id, "b");
+        assert_eq!(journal.next_waiting(first).unwrap().unwrap().1.id, "b");
+        assert_eq!(journal.retry(Some("a")).unwrap(), 1);
+        let again = journal.next_waiting(0).unwrap().unwrap().1;
+        assert_eq!((again.id.as_str(), again.attempts, again.error.as_str()), ("a", 1, "no"));
+        assert!(journal.remove("a").unwrap());
+        assert!(!journal.remove("a").unwrap());
+        assert!(matches!(journal.entry("a"), Err(Error::NoSuchEntry { .. })));
+    }
+
+    #[test]
+    fn a_full_journal_says_how_many_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = journal(&folder);
+        for id in ["a", "b", "c"] {
+            journal.put(&entry(id)).unwrap();
+        }
+        assert!(matches!(journal.put(&entry("d")), Err(Error::Full { entries: 3, .. })));
+    }
+
+    #[test]
+    fn a_corrupt_file_is_kept_aside_and_a_new_one_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state/journal.db");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, "this is not a database, but it is long enough to be looked at as one".repeat(20)).unwrap();
+        let journal = journal(&folder);
+        journal.put(&entry("a")).unwrap();
+        let names: Vec<_> =
+            std::fs::read_dir(path.parent().unwrap()).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
+        assert!(names.iter().any(|name| name.starts_with("journal.db.corrupt-")), "{names:?}");
+        assert_eq!(journal.pending().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        journal(&folder).put(&entry("a")).unwrap();
+        let path = folder.path().join("state/journal.db");
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        assert!(matches!(journal(&folder).pending(), Err(Error::Newer { found: 99, .. })));
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 1).unwrap();
+        assert_eq!(journal(&folder).pending().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn only_the_owner_reads_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = journal(&folder);
+        journal.prove().unwrap();
+        let mode = std::fs::metadata(&journal.settings().path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_folder_that_appears_later_needs_no_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let blocked = folder.path().join("state");
+        std::fs::write(&blocked, "a file where the folder should be").unwrap();
+        let journal = journal(&folder);
+        assert!(matches!(journal.put(&entry("a")), Err(Error::File { .. })));
+        std::fs::remove_file(&blocked).unwrap();
+        journal.put(&entry("a")).unwrap();
+        assert_eq!(journal.pending().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn the_history_keeps_the_newest() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = journal(&folder);
+        for number in 0..KEPT_EPISODES + 5 {
+            let episode = Episode {
+                id: number.to_string(),
+                at: i64::from(number),
+                agent: "/".into(),
+                project: String::new(),
+                data: String::new(),
+                title: String::new(),
+                frame: 0,
+                outcome: "saved".into(),
+                message: String::new(),
+                steps: vec![("model".into(), 1.5)],
+                decoder: String::new(),
+                bytes: 0,
+                model: String::new(),
+                tokens: 0,
+            };
+            journal.remember(&episode).unwrap();
+        }
+        let all = journal.recent(10_000).unwrap();
+        assert_eq!(all.len(), KEPT_EPISODES as usize);
+        assert_eq!(all[0].id, (KEPT_EPISODES + 4).to_string());
+    }
+}

@@ -1,0 +1,142 @@
+//! The answers that wait to be saved.
+
+use rusqlite::{OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
+
+use super::{Error, Journal};
+use crate::ids::{DataHash, ProjectHash};
+
+/// Whether an answer is tried again by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Encord could not be reached; it is tried again.
+    Waiting,
+    /// Encord refused it; only `pending retry` tries again.
+    Refused,
+}
+
+/// One answer that was paid for and is not in its label row yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Pending {
+    /// The request's id.
+    pub id: String,
+    /// The project.
+    pub project: ProjectHash,
+    /// The data item.
+    pub data: DataHash,
+    /// The frame.
+    pub frame: u64,
+    /// Path of the agent.
+    pub agent: String,
+    /// Waiting or refused.
+    pub state: State,
+    /// When the model answered, RFC 3339.
+    #[serde(with = "time::serde::rfc3339")]
+    pub since: time::OffsetDateTime,
+    /// Saves tried so far.
+    pub attempts: u32,
+    /// Why the last one failed.
+    pub error: String,
+    /// What to save, as JSON; the journal does not look into it.
+    #[serde(skip)]
+    pub payload: String,
+}
+
+const COLUMNS: &str = "id, project, data, frame, agent, payload, state, since, attempts, error";
+
+impl Journal {
+    /// Writes an answer down. When this returns `Ok` it is on the disk.
+    pub fn put(&self, entry: &Pending) -> Result<(), Error> {
+        let bound = self.settings.max_entries;
+        let taken = self.with(|db| {
+            let step = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let entries: i64 = step.query_row("SELECT count(*) FROM pending", [], |row| row.get(0))?;
+            if entries as usize >= bound {
+                return Ok(Err(entries as usize));
+            }
+            step.execute(
+                "INSERT INTO pending(id, project, data, frame, agent, payload, state, since) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                params![
+                    entry.id,
+                    entry.project.as_str(),
+                    entry.data.as_str(),
+                    entry.frame as i64,
+                    entry.agent,
+                    entry.payload,
+                    state_text(entry.state),
+                    entry.since.unix_timestamp()
+                ],
+            )?;
+            step.commit()?;
+            Ok(Ok(()))
+        })?;
+        taken.map_err(|entries| Error::Full { path: self.settings.path.clone(), entries })
+    }
+
+    /// Takes an entry out: it is saved, or somebody dropped it. Says whether it was there.
+    pub fn remove(&self, id: &str) -> Result<bool, Error> {
+        self.with(|db| db.execute("DELETE FROM pending WHERE id = ?1", [id])).map(|count| count > 0)
+    }
+
+    /// Notes that a save failed, and whether it is tried again by itself.
+    pub fn note_failure(&self, id: &str, state: State, error: &str) -> Result<(), Error> {
+        self.with(|db| {
+            db.execute(
+                "UPDATE pending SET attempts = attempts + 1, state = ?2, error = ?3 WHERE id = ?1",
+                params![id, state_text(state), error],
+            )
+        })
+        .map(drop)
+    }
+
+    /// Lets refused entries be tried again: one, or all. Says how many.
+    pub fn retry(&self, id: Option<&str>) -> Result<usize, Error> {
+        self.with(|db| db.execute("UPDATE pending SET state = 'waiting' WHERE ?1 IS NULL OR id = ?1", [id]))
+    }
+
+    /// All entries, oldest first.
+    pub fn pending(&self) -> Result<Vec<Pending>, Error> {
+        self.with(|db| {
+            let mut query = db.prepare_cached(&format!("SELECT {COLUMNS} FROM pending ORDER BY number"))?;
+            query.query_map([], read)?.collect()
+        })
+    }
+
+    /// The oldest entry after `after` that is tried by itself, with its place in the order.
+    pub fn next_waiting(&self, after: i64) -> Result<Option<(i64, Pending)>, Error> {
+        self.with(|db| {
+            let sql = format!("SELECT {COLUMNS}, number FROM pending WHERE state = 'waiting' AND number > ?1 ORDER BY number LIMIT 1");
+            db.prepare_cached(&sql)?.query_row([after], |row| Ok((row.get("number")?, read(row)?))).optional()
+        })
+    }
+
+    /// One entry.
+    pub fn entry(&self, id: &str) -> Result<Pending, Error> {
+        self.with(|db| db.prepare_cached(&format!("SELECT {COLUMNS} FROM pending WHERE id = ?1"))?.query_row([id], read).optional())?
+            .ok_or_else(|| Error::NoSuchEntry { id: id.to_owned() })
+    }
+}
+
+fn state_text(state: State) -> &'static str {
+    match state {
+        State::Waiting => "waiting",
+        State::Refused => "refused",
+    }
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Pending> {
+    let hash_error = |index, error| rusqlite::Error::FromSqlConversionFailure(index, rusqlite::types::Type::Text, Box::new(error));
+    Ok(Pending {
+        id: row.get(0)?,
+        project: row.get::<_, String>(1)?.parse().map_err(|error| hash_error(1, error))?,
+        data: row.get::<_, String>(2)?.parse().map_err(|error| hash_error(2, error))?,
+        frame: row.get::<_, i64>(3)? as u64,
+        agent: row.get(4)?,
+        payload: row.get(5)?,
+        state: if row.get::<_, String>(6)? == "refused" { State::Refused } else { State::Waiting },
+        since: time::OffsetDateTime::from_unix_timestamp(row.get(7)?).unwrap_or(time::OffsetDateTime::UNIX_EPOCH),
+        attempts: row.get(8)?,
+        error: row.get(9)?,
+    })
+}

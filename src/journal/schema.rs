@@ -1,0 +1,126 @@
+//! The database file: opening, upgrading, and keeping a broken one aside.
+
+use std::fs;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, ErrorCode};
+
+use super::Error;
+
+/// Steps that lead from each schema to the next; `user_version` says which have been taken.
+const STEPS: [&str; 1] = ["
+    CREATE TABLE pending (
+        number   INTEGER PRIMARY KEY AUTOINCREMENT,
+        id       TEXT NOT NULL UNIQUE,
+        project  TEXT NOT NULL,
+        data     TEXT NOT NULL,
+        frame    INTEGER NOT NULL,
+        agent    TEXT NOT NULL,
+        payload  TEXT NOT NULL,
+        state    TEXT NOT NULL CHECK (state IN ('waiting', 'refused')),
+        since    INTEGER NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        error    TEXT NOT NULL DEFAULT ''
+    ) STRICT;
+    CREATE TABLE history (
+        number  INTEGER PRIMARY KEY AUTOINCREMENT,
+        at      INTEGER NOT NULL,
+        episode TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE proof (id INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT;
+"];
+
+/// Opens the file, making or upgrading it. A file that is no sound database is kept aside under a name that says so.
+pub(super) fn open(path: &Path) -> Result<Connection, Error> {
+    match try_open(path) {
+        Err(Failure::Corrupt(cause)) => {
+            let aside =
+                keep_aside(path).map_err(|error| file_error(path, format!("is corrupt ({cause}) and cannot be kept aside: {error}")))?;
+            tracing::error!(journal = %path.display(), kept = %aside.display(), %cause, "the journal is corrupt; it is kept aside and a new one is started");
+            try_open(path).map_err(|failure| failure.into_error(path))
+        }
+        other => other.map_err(|failure| failure.into_error(path)),
+    }
+}
+
+enum Failure {
+    Corrupt(String),
+    Newer(i64),
+    Other(String),
+}
+
+impl Failure {
+    fn into_error(self, path: &Path) -> Error {
+        match self {
+            Self::Corrupt(cause) | Self::Other(cause) => file_error(path, cause),
+            Self::Newer(found) => Error::Newer { path: path.into(), found, known: STEPS.len() as i64 },
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Self::Corrupt(error.to_string()),
+            _ => Self::Other(error.to_string()),
+        }
+    }
+}
+
+fn file_error(path: &Path, cause: String) -> Error {
+    Error::File { path: path.into(), cause }
+}
+
+fn try_open(path: &Path) -> Result<Connection, Failure> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::create_dir_all(folder).map_err(|error| Failure::Other(error.to_string()))?;
+    }
+    // Answers are customers' data: only the daemon's own user reads them. SQLite gives its side files the same mode.
+    fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|file| file.set_permissions(fs::Permissions::from_mode(0o600)))
+        .map_err(|error| Failure::Other(error.to_string()))?;
+
+    let mut db = Connection::open(path)?;
+    db.busy_timeout(Duration::from_secs(5))?;
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    let verdict: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict != "ok" {
+        return Err(Failure::Corrupt(verdict));
+    }
+    upgrade(&mut db)?;
+    Ok(db)
+}
+
+fn upgrade(db: &mut Connection) -> Result<(), Failure> {
+    let step = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let version: i64 = step.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let done = usize::try_from(version).ok().filter(|&done| done <= STEPS.len()).ok_or(Failure::Newer(version))?;
+    for sql in &STEPS[done..] {
+        step.execute_batch(sql)?;
+    }
+    step.pragma_update(None, "user_version", STEPS.len() as i64)?;
+    step.commit()?;
+    Ok(())
+}
+
+fn keep_aside(path: &Path) -> std::io::Result<PathBuf> {
+    let stamp = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let with = |suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
+    let aside = with(&format!(".corrupt-{stamp}"));
+    fs::rename(path, &aside)?;
+    // The side files belong to the broken database; a new one must not read them.
+    for side in ["-wal", "-shm"] {
+        match fs::rename(with(side), with(&format!(".corrupt-{stamp}{side}"))) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(aside)
+}
