@@ -1,0 +1,126 @@
+//! The emulated Encord backend and the stand-in model by themselves, for the Python SDK and for trying things by hand.
+//!
+//! `cargo run --example emulator -- [--port N] [--media-port N] [--model-port N] [--folder DIR] [--latency-ms N]`
+//!
+//! Writes the private key that it lets in to DIR (default: a temporary directory), prints one line of JSON with
+//! every address and hash, and runs until its standard input ends or it is killed.
+//!
+//! Lines of JSON on standard input change what it does; each is answered by one line of JSON:
+//! `{"fix": {"Weather": "Sunny"}}` fixes answers of the stand-in model, `{"fix": null}` frees them, `{"reset": true}`
+//! forgets all label rows and records, `{"row": "<data hash>"}` shows a stored label row, `{"calls": true}` the calls
+//! received so far, `{"remarks": true}` what was odd in saves.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::io::{BufRead, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use support::backend::{Backend, Options};
+use support::fixture::Fixture;
+use support::model::StandIn;
+
+#[derive(Default)]
+struct Arguments {
+    port: u16,
+    media_port: u16,
+    model_port: u16,
+    folder: Option<PathBuf>,
+    latency: Duration,
+}
+
+impl Arguments {
+    fn read() -> Result<Self, String> {
+        let mut arguments = Self::default();
+        let mut words = std::env::args().skip(1);
+        while let Some(word) = words.next() {
+            let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
+            let number = || value.parse::<u16>().map_err(|_| format!("{word} needs a number, not {value}"));
+            match word.as_str() {
+                "--port" => arguments.port = number()?,
+                "--media-port" => arguments.media_port = number()?,
+                "--model-port" => arguments.model_port = number()?,
+                "--latency-ms" => arguments.latency = Duration::from_millis(number()?.into()),
+                "--folder" => arguments.folder = Some(value.into()),
+                _ => return Err(format!("unknown option {word}")),
+            }
+        }
+        Ok(arguments)
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments = Arguments::read()?;
+    let fixture = Fixture::start(Options { port: arguments.port, media_port: arguments.media_port, tls: None });
+    let model = StandIn::start(arguments.model_port, None)?;
+    fixture.backend.behave(|behaviour| behaviour.latency = arguments.latency);
+    model.quirks(|quirks| quirks.thinking_time = arguments.latency);
+
+    let temporary = tempfile::tempdir()?;
+    let folder = arguments.folder.unwrap_or_else(|| temporary.path().to_owned());
+    std::fs::create_dir_all(&folder)?;
+    let key = folder.join("encord_key");
+    std::fs::write(&key, &fixture.key.private_text)?;
+    say(&json!({
+        "note": "emulated Encord backend and STAND-IN model: nothing here is real",
+        "encord_domain": fixture.backend.url(),
+        "media": fixture.backend.media_url(),
+        "model_base_url": model.url(),
+        "ssh_key_file": key,
+        "project": fixture.project,
+        "image": fixture.image,
+        "group": fixture.group,
+        "video": fixture.video,
+    }))?;
+
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        let answer = match serde_json::from_str(&line) {
+            Ok(command) => obey(&command, &fixture.backend, &model),
+            Err(error) => json!({"error": error.to_string()}),
+        };
+        say(&answer)?;
+    }
+    Ok(())
+}
+
+fn say(value: &Value) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{value}")?;
+    out.flush()
+}
+
+fn obey(command: &Value, backend: &Backend, model: &StandIn) -> Value {
+    if let Some(fixed) = command.get("fix") {
+        model.unfix();
+        for (title, value) in fixed.as_object().into_iter().flatten() {
+            model.fix(title, value.clone());
+        }
+        return json!({"ok": true});
+    }
+    if command["reset"] == true {
+        backend.store().forget_rows();
+        backend.forget_records();
+        model.forget_questions();
+        return json!({"ok": true});
+    }
+    if let Some(data) = command["row"].as_str() {
+        return json!({"row": backend.row(data)});
+    }
+    if command["calls"] == true {
+        let calls: Vec<Value> = backend
+            .records()
+            .iter()
+            .map(|record| json!({"call": format!("{:?}", record.call), "status": record.status, "code": record.code, "bytes": record.bytes, "connection": record.request.connection}))
+            .collect();
+        return json!({"calls": calls, "questions": model.questions().len()});
+    }
+    if command["remarks"] == true {
+        return json!({"remarks": backend.store().remarks});
+    }
+    json!({"error": "unknown command"})
+}
