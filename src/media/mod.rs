@@ -3,8 +3,8 @@
 pub mod bytes;
 pub mod error;
 pub mod facade;
-pub mod kind;
 pub mod index;
+pub mod kind;
 pub mod source;
 pub mod still;
 

@@ -3,12 +3,16 @@
 //! Frame N is the N-th picture, from 0, in presentation order: edit lists applied, hidden frames not counted. That is what
 //! a browser shows, and what ffmpeg shows when it decodes the whole file from the start.
 
+mod mp4;
+mod order;
 mod table;
+mod window;
 
 pub use table::{Codec, Colour, Crop, Edit, OutOfRange, Plan, Sample, SampleTable, StreamFormat, Turn};
 
 use super::source::{Source, SourceError};
 use super::still::StillKind;
+use window::Window;
 
 /// What a file turned out to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,11 +54,32 @@ pub enum IndexError {
     Unsupported(String),
 }
 
+/// Read first, to see what a file is.
+const HEAD: usize = 64 * 1024;
+/// No box or element that must be held whole may be larger, in bytes.
+const INDEX_LIMIT: u64 = 64 << 20;
+/// No table has more entries: eighteen hours at sixty frames a second.
+const SAMPLE_LIMIT: u64 = 4_000_000;
+
 /// Reads what the file is and, for a video in MP4, MOV, Matroska or WebM, its sample table.
 pub fn read(source: &mut Source) -> Result<Found, IndexError> {
-    let head = source.read(0, 64 * 1024)?;
+    let head = source.read(0, HEAD)?;
     if let Some(kind) = StillKind::of(&head) {
         return Ok(Found::Still(kind));
     }
+    if mp4::recognises(&head) {
+        return mp4::read(&mut Window::new(source, head));
+    }
     Ok(Found::Unknown { what: "a file of unknown kind".to_owned() })
+}
+
+/// Refuses a number of samples that is too large to hold, or larger than the file has bytes.
+fn limit(samples: u64, file_size: u64, container: &'static str) -> Result<(), IndexError> {
+    if samples > file_size {
+        return Err(IndexError::Broken { container, cause: format!("{samples} samples are claimed in a file of {file_size} bytes") });
+    }
+    if samples > SAMPLE_LIMIT {
+        return Err(IndexError::Unsupported(format!("the video has {samples} frames, more than the bound of {SAMPLE_LIMIT}")));
+    }
+    Ok(())
 }

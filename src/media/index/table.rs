@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// How the pictures are coded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Codec {
     /// H.264 / AVC.
     H264,
@@ -27,13 +27,11 @@ pub enum Codec {
     Mjpeg,
     /// Apple ProRes; the four-character code says which flavour (`apcn`, `ap4h`, …).
     ProRes([u8; 4]),
-    /// Anything else, by the container's own name for it.
-    Other(String),
 }
 
 impl Codec {
     /// The name people know it by, such as `h264`.
-    pub fn name(&self) -> &str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::H264 => "h264",
             Self::H265 => "h265",
@@ -46,7 +44,6 @@ impl Codec {
             Self::H263 => "h263",
             Self::Mjpeg => "mjpeg",
             Self::ProRes(_) => "prores",
-            Self::Other(name) => name,
         }
     }
 }
@@ -135,8 +132,8 @@ pub struct SampleTable {
     pub height: u32,
     /// How the picture is turned for display.
     pub turn: Turn,
-    /// Width : height of one pixel; (1, 1) where the container is silent.
-    pub pixel_aspect: (u32, u32),
+    /// Width : height of one pixel, neither 0; `None` where the container is silent (the bitstream may say it).
+    pub pixel_aspect: Option<(u32, u32)>,
     /// The part that is shown, if not all.
     pub crop: Option<Crop>,
     /// Colour as the container has it; the bitstream may say more.
@@ -261,7 +258,7 @@ impl SampleTable {
 
 impl Codec {
     /// Whether pictures may be coded in another order than they are shown in.
-    fn reorders(&self) -> bool {
+    pub(super) fn reorders(&self) -> bool {
         !matches!(self, Self::Vp8 | Self::Vp9 | Self::Av1 | Self::Mjpeg | Self::ProRes(_))
     }
 }
@@ -295,7 +292,7 @@ mod tests {
             width: 64,
             height: 48,
             turn: Turn::default(),
-            pixel_aspect: (1, 1),
+            pixel_aspect: None,
             crop: None,
             colour: Colour::default(),
             prefix: Vec::new(),

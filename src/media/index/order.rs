@@ -1,0 +1,49 @@
+//! From samples in decode order to frame numbers in presentation order.
+
+use super::{Codec, Edit, Sample};
+
+/// The indexes of `samples` (of which the first has index `from`) in presentation order.
+///
+/// Decoders show pictures by their order within a GOP, whatever the container's clock does between GOPs. So where the clock
+/// jumps back from one sync sample to the next (joined recordings), numbering goes on behind what came before.
+pub(super) fn presentation(codec: &Codec, samples: &[Sample], from: usize) -> Vec<u32> {
+    let mut order: Vec<u32> = (from..from + samples.len()).map(|at| at as u32).collect();
+    if !codec.reorders() {
+        return order;
+    }
+    let mut begin = 0;
+    let mut last_sync: Option<i64> = None;
+    let sort = |stretch: &mut [u32]| stretch.sort_by_key(|&at| samples[at as usize - from].pts);
+    for (at, sample) in samples.iter().enumerate().filter(|(_, sample)| sample.sync) {
+        if last_sync.is_some_and(|last| sample.pts < last) {
+            sort(&mut order[begin..at]);
+            begin = at;
+        }
+        last_sync = Some(sample.pts);
+    }
+    sort(&mut order[begin..]);
+    order
+}
+
+/// A stretch of media that an edit list shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stretch {
+    /// First timestamp shown.
+    pub(super) start: i64,
+    /// First timestamp no longer shown; `None` for all the rest.
+    pub(super) end: Option<i64>,
+    /// The timestamp that would be shown at time 0.
+    pub(super) origin: i64,
+}
+
+/// What of `order` is shown when only `stretches` are, one after the other.
+pub(super) fn edited(order: &[u32], samples: &[Sample], stretches: &[Stretch]) -> (Vec<u32>, Vec<Edit>) {
+    let mut shown = Vec::with_capacity(order.len());
+    let mut edits = Vec::new();
+    for stretch in stretches {
+        edits.push(Edit { first: shown.len() as u32, origin: stretch.origin });
+        let inside = |pts: i64| pts >= stretch.start && stretch.end.is_none_or(|end| pts < end);
+        shown.extend(order.iter().filter(|&&at| inside(samples[at as usize].pts)));
+    }
+    (shown, edits)
+}
