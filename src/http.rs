@@ -1,6 +1,7 @@
 //! Outgoing HTTP for every part: one keep-alive pool with trust anchors, a time-out on every phase, bounded bodies,
 //! and the retry rules that Encord, media stores and models share.
 
+use std::borrow::Cow;
 use std::io::Read;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -131,9 +132,11 @@ pub struct Request<'a> {
     pub body: Option<&'a [u8]>,
     /// Bound on the whole exchange; the deadline cuts it further.
     pub timeout: Duration,
+    /// Bound on the silence between two pieces of the answer, for servers that send as they go; none for those that think first.
+    pub stall: Option<Duration>,
     /// Bound on the answer's body in bytes.
     pub max_body: u64,
-    /// How many redirects are followed. Signed requests must not be: 0.
+    /// How many redirects are followed, never from `https://` to `http://`. Signed requests must not be: 0.
     pub redirects: u32,
 }
 
@@ -146,6 +149,7 @@ impl<'a> Request<'a> {
             headers: Vec::new(),
             body: None,
             timeout: Duration::from_secs(30),
+            stall: None,
             max_body: 16 << 20,
             redirects: 0,
         }
@@ -259,12 +263,29 @@ impl Client {
 
     /// Makes one exchange up to the head of its answer; the caller reads, and bounds, the body.
     pub fn open(&self, request: &Request<'_>, deadline: &Deadline) -> Result<Stream, Fault> {
-        let url = Url::parse(request.url).map_err(|error| Fault::BadUrl(error.to_string()))?;
-        let host = url.host_str().unwrap_or_default().to_owned();
-        refuse_public_plain_http(&url)?;
+        let mut stream = self.exchange(request, request.url, deadline)?;
+        let mut url = Cow::Borrowed(request.url);
+        for _ in 0..request.redirects {
+            match redirect_target(&url, &stream)? {
+                None => return Ok(stream),
+                Some(next) => url = Cow::Owned(next.into()),
+            }
+            stream = self.exchange(request, &url, deadline)?;
+        }
+        if request.redirects > 0 && redirect_target(&url, &stream)?.is_some() {
+            return Err(Fault::BadUrl(format!("{} redirects again, after {} redirects", stream.host, request.redirects)));
+        }
+        Ok(stream)
+    }
+
+    /// One request to `url`, up to the head of its answer.
+    fn exchange(&self, request: &Request<'_>, url: &str, deadline: &Deadline) -> Result<Stream, Fault> {
+        let parsed = Url::parse(url).map_err(|error| Fault::BadUrl(error.to_string()))?;
+        let host = parsed.host_str().unwrap_or_default().to_owned();
+        refuse_public_plain_http(&parsed)?;
         let total = deadline.bounded(request.timeout)?;
 
-        let mut head = http::Request::builder().method(request.method.clone()).uri(request.url);
+        let mut head = http::Request::builder().method(request.method.clone()).uri(url);
         for (name, value) in &request.headers {
             let name = HeaderName::from_static(name);
             let mut value =
@@ -290,12 +311,30 @@ impl Client {
         let configured = self
             .agent
             .configure_request(built?)
-            .max_redirects(request.redirects)
+            .max_redirects(0)
             .timeout_global(Some(total))
             .timeout_connect(Some(self.connect_timeout.min(total)))
+            .timeout_per_read(request.stall)
             .build();
         self.agent.run(configured)
     }
+}
+
+/// Where an answer sends its reader, if it is a redirect with a target.
+fn redirect_target(from: &str, answer: &Stream) -> Result<Option<Url>, Fault> {
+    if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
+        return Ok(None);
+    }
+    let Some(location) = answer.headers.get(http::header::LOCATION).and_then(|value| value.to_str().ok()) else {
+        return Ok(None);
+    };
+    let wrong = |cause: &str| Fault::BadUrl(format!("{} redirects {cause}", answer.host));
+    let from = Url::parse(from).map_err(|error| Fault::BadUrl(error.to_string()))?;
+    let next = from.join(location).map_err(|_| wrong("to something that is no address"))?;
+    if from.scheme() == "https" && next.scheme() != "https" {
+        return Err(wrong("from https:// to a link without TLS"));
+    }
+    Ok(Some(next))
 }
 
 fn trust_anchors(settings: &Settings) -> Result<Vec<ureq::tls::Certificate<'static>>, SetupError> {
@@ -437,6 +476,16 @@ pub enum Try<T, E> {
         /// From `Retry-After`, if the server sent one.
         after: Option<Duration>,
     },
+}
+
+impl<T, E> Try<T, E> {
+    /// The same with another kind of error.
+    pub fn map_err<F>(self, wrap: impl FnOnce(E) -> F) -> Try<T, F> {
+        match self {
+            Self::Settled(result) => Try::Settled(result.map_err(wrap)),
+            Self::Again { error, after } => Try::Again { error: wrap(error), after },
+        }
+    }
 }
 
 /// Makes up to four tries, pausing 0.2, 1 and 3 s with jitter, or as long as the server says. When the pause would

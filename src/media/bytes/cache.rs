@@ -1,0 +1,258 @@
+//! The items that are kept: found by key, bounded in bytes, the longest unused dropped first.
+//!
+//! One process owns a cache directory at a time, held by a lock on the file `lock` in it; a second one keeps what it
+//! fetches in memory, as does a process whose directory cannot be written. Only `lock` and `items` are touched there.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::entry::{Entry, Files, LARGEST_PIECE, Room, remove_folder};
+use super::spool::Spool;
+use super::version::{Key, Version};
+use crate::deadline::{Deadline, Expired};
+
+/// Bound on what is kept in memory when the disk cannot be used.
+const MEMORY: u64 = 48 << 20;
+
+/// Free space that is left to others: this, or a twentieth of a smaller disk.
+const FREE_FLOOR: u64 = 1 << 30;
+
+/// All entries.
+pub(super) struct Cache {
+    disk: Option<Disk>,
+    entries: Mutex<Entries>,
+    opened: Condvar,
+}
+
+struct Disk {
+    items: PathBuf,
+    limit: u64,
+    /// Held for as long as the process owns the directory.
+    _lock: File,
+}
+
+#[derive(Default)]
+struct Entries {
+    by_key: HashMap<Key, Arc<Entry>>,
+    opening: HashSet<Key>,
+}
+
+/// The right to open one key; others that open the same one wait, and then find what this one learnt.
+pub(super) struct Turn<'a> {
+    cache: &'a Cache,
+    key: Key,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.cache.entries().opening.remove(&self.key);
+        self.cache.opened.notify_all();
+    }
+}
+
+impl Cache {
+    /// Takes over `dir`, drops what is damaged or too much; without a usable directory, keeps things in memory.
+    pub(super) fn open(dir: &Path, limit: u64) -> Self {
+        let disk = Disk::open(dir, limit)
+            .inspect_err(|error| {
+                tracing::warn!(directory = %dir.display(), %error, "the media cache cannot be used; fetched media is kept in memory only");
+            })
+            .ok();
+        let cache = Self { disk, entries: Mutex::default(), opened: Condvar::new() };
+        if let Some(disk) = &cache.disk {
+            cache.entries().by_key = disk.load();
+            cache.room_on(disk, 0);
+        }
+        cache
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        // Every change under this lock is a single step, so a panicking holder leaves nothing half done.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until nobody else opens `key`.
+    pub(super) fn turn(&self, key: Key, deadline: &Deadline) -> Result<Turn<'_>, Expired> {
+        let mut entries = self.entries();
+        while entries.opening.contains(&key) {
+            let left = deadline.left()?;
+            entries = self.opened.wait_timeout(entries, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        entries.opening.insert(key);
+        Ok(Turn { cache: self, key })
+    }
+
+    /// What is kept under `key`.
+    pub(super) fn find(&self, key: Key) -> Option<Arc<Entry>> {
+        let mut entries = self.entries();
+        let entry = Arc::clone(entries.by_key.get(&key)?);
+        // An item larger than the cache starts over once nobody reads it: the map's and this one are the only holders.
+        if entry.is_outgrown() && Arc::strong_count(&entry) == 2 {
+            entries.by_key.remove(&key);
+            drop(entries);
+            entry.remove();
+            return None;
+        }
+        Some(entry)
+    }
+
+    /// A new, empty entry in the place of whatever was under `key`.
+    pub(super) fn start(&self, key: Key, version: Version, media_type: Option<String>) -> (Arc<Entry>, Option<Arc<Files>>) {
+        let on_disk = self.disk.as_ref().filter(|disk| self.room_on(disk, 0)).and_then(|disk| {
+            let name = format!("{key}-{:08x}", getrandom::u32().unwrap_or_default());
+            Entry::on_disk(key, version.clone(), media_type.clone(), disk.items.join(name)).ok()
+        });
+        let (entry, files) = match on_disk {
+            Some((entry, files)) => (entry, Some(files)),
+            None => (Entry::in_memory(key, version, media_type), None),
+        };
+        let entry = Arc::new(entry);
+        let before = self.entries().by_key.insert(key, Arc::clone(&entry));
+        if let Some(before) = before {
+            before.remove();
+        }
+        (entry, files)
+    }
+
+    /// Forgets an entry whose item has changed.
+    pub(super) fn forget(&self, entry: &Arc<Entry>) {
+        let mut entries = self.entries();
+        if entries.by_key.get(&entry.key).is_some_and(|kept| Arc::ptr_eq(kept, entry)) {
+            entries.by_key.remove(&entry.key);
+        }
+        drop(entries);
+        entry.remove();
+    }
+
+    /// Makes room for `bytes` more, dropping what was not used for longest.
+    pub(super) fn room(&self, bytes: u64, has_files: bool) -> Room {
+        match &self.disk {
+            Some(disk) if has_files && self.room_on(disk, bytes) => Room::Disk,
+            _ if self.room_in_memory(bytes) => Room::Memory,
+            _ => Room::Nowhere,
+        }
+    }
+
+    /// Keeps bytes of an item as well as room allows; false when they are not kept.
+    pub(super) fn keep(&self, entry: &Entry, files: Option<&Files>, offset: u64, bytes: &[u8]) -> bool {
+        let room = self.room(bytes.len() as u64, files.is_some());
+        let kept = entry.keep(files, offset, bytes, room)
+            // A disk that refuses to write, whatever it said about room.
+            || (room == Room::Disk && self.room_in_memory(bytes.len() as u64) && entry.keep(None, offset, bytes, Room::Memory));
+        if !kept {
+            entry.note_outgrown();
+        }
+        kept
+    }
+
+    /// A place for an item of unknown size.
+    pub(super) fn spool(&self) -> Spool<'_> {
+        let file = self.disk.as_ref().filter(|disk| self.room_on(disk, LARGEST_PIECE)).and_then(|disk| Spool::file_in(&disk.items).ok());
+        Spool::new(self, file)
+    }
+
+    /// The largest item that could be kept whole, in bytes.
+    pub(super) fn largest_item(&self) -> u64 {
+        self.disk.as_ref().map_or(MEMORY, |disk| disk.limit.max(MEMORY))
+    }
+
+    /// Makes what is known about `key` old.
+    #[cfg(test)]
+    pub(super) fn age_for_test(&self, key: Key) {
+        self.entries().by_key[&key].age_for_test();
+    }
+
+    fn room_on(&self, disk: &Disk, bytes: u64) -> bool {
+        loop {
+            let (free, floor) = disk.free();
+            let kept: u64 = self.entries().by_key.values().map(|entry| entry.kept().0).sum();
+            if kept + bytes <= disk.limit && free >= floor.saturating_add(bytes) {
+                return true;
+            }
+            if !self.drop_oldest(|kept| kept.0) {
+                return false;
+            }
+        }
+    }
+
+    fn room_in_memory(&self, bytes: u64) -> bool {
+        loop {
+            let kept: u64 = self.entries().by_key.values().map(|entry| entry.kept().1).sum();
+            if kept + bytes <= MEMORY {
+                return true;
+            }
+            if !self.drop_oldest(|kept| kept.1) {
+                return false;
+            }
+        }
+    }
+
+    /// Drops the longest unused entry that nobody reads and that holds any of what is short.
+    fn drop_oldest(&self, holds: impl Fn((u64, u64)) -> u64) -> bool {
+        let mut entries = self.entries();
+        let unused = entries.by_key.values().filter(|entry| Arc::strong_count(entry) == 1 && holds(entry.kept()) > 0);
+        let Some(key) = unused.min_by_key(|entry| entry.last_used()).map(|entry| entry.key) else { return false };
+        let entry = entries.by_key.remove(&key);
+        drop(entries);
+        if let Some(entry) = entry {
+            entry.remove();
+        }
+        true
+    }
+}
+
+impl Disk {
+    fn open(dir: &Path, limit: u64) -> io::Result<Self> {
+        let items = dir.join("items");
+        DirBuilder::new().recursive(true).mode(0o700).create(&items)?;
+        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(dir.join("lock"))?;
+        lock.try_lock().map_err(|error| match error {
+            fs::TryLockError::WouldBlock => io::Error::other("another edgelabel uses it"),
+            fs::TryLockError::Error(error) => error,
+        })?;
+        // A file system that was mounted read-only, or that is full of other people's files, says so now.
+        prove_writable(&items)?;
+        Ok(Self { items, limit, _lock: lock })
+    }
+
+    /// Reads all entries back and removes everything that is not one.
+    fn load(&self) -> HashMap<Key, Arc<Entry>> {
+        let mut found: HashMap<Key, Arc<Entry>> = HashMap::new();
+        for file in fs::read_dir(&self.items).into_iter().flatten().flatten() {
+            let path = file.path();
+            let key = file.file_name().to_str().and_then(|name| Key::parse(name.split_once('-')?.0));
+            let Some(entry) = key.and_then(|key| Entry::load(key, path.clone())) else {
+                remove_folder(&path);
+                let _ = fs::remove_file(&path);
+                continue;
+            };
+            // Two contents of one item are left when a process ended between making the new and removing the old.
+            let older = match found.get(&entry.key) {
+                Some(other) if other.last_used() > entry.last_used() => Some(Arc::new(entry)),
+                _ => found.insert(entry.key, Arc::new(entry)),
+            };
+            if let Some(older) = older {
+                older.remove();
+            }
+        }
+        found
+    }
+
+    /// Bytes that are free for us, and how many of them must stay free.
+    fn free(&self) -> (u64, u64) {
+        match rustix::fs::statvfs(&self.items) {
+            Ok(stat) => (stat.f_bavail.saturating_mul(stat.f_frsize), FREE_FLOOR.min(stat.f_blocks.saturating_mul(stat.f_frsize) / 20)),
+            Err(_) => (0, FREE_FLOOR),
+        }
+    }
+}
+
+fn prove_writable(items: &Path) -> io::Result<()> {
+    let probe = items.join("probe");
+    fs::write(&probe, b"edgelabel")?;
+    fs::remove_file(&probe)
+}

@@ -1,0 +1,477 @@
+//! What is kept of one item: pieces of its content on disk or in memory, and who is fetching which.
+//!
+//! On disk an item is a folder with three files. `data` has the item's size and holds its pieces at their own offsets,
+//! with holes between. `log` is text: a first line about the item, then one line for each thing that happened. A piece
+//! counts once its line is there, and only as long as its checksum holds, so that neither a crash nor a power cut
+//! between the two files can pass wrong bytes. `index` is what the reader of the container wants to keep.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use super::Span;
+use super::version::{Key, Version};
+use crate::deadline::{Deadline, Expired};
+
+/// How long the store's word that an item is unchanged is taken without asking again.
+pub(super) const FRESH: Duration = Duration::from_secs(5 * 60);
+
+/// A longer log is not read: no item has so many pieces.
+const LONGEST_LOG: u64 = 16 << 20;
+
+/// Bytes are kept in pieces of at most this size, each with its checksum.
+pub(super) const LARGEST_PIECE: u64 = 1 << 20;
+
+/// Rough cost in bytes of a folder and its files.
+const FOLDER: u64 = 8 << 10;
+
+/// The first line of a log.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: u32,
+    version: Version,
+    media_type: Option<String>,
+}
+
+const FORMAT: u32 = 1;
+
+/// One content of one item, as far as it is kept.
+pub(super) struct Entry {
+    pub(super) key: Key,
+    pub(super) version: Version,
+    pub(super) media_type: Option<String>,
+    dir: Option<PathBuf>,
+    state: Mutex<State>,
+    moved: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    pieces: BTreeMap<u64, Piece>,
+    claims: Vec<Span>,
+    index: Option<Kept>,
+    memory_index: Option<Arc<[u8]>>,
+    checked: Option<SystemTime>,
+    used: Option<SystemTime>,
+    files: Weak<Files>,
+    outgrown: bool,
+}
+
+#[derive(Clone)]
+struct Piece {
+    length: u64,
+    place: Place,
+}
+
+#[derive(Clone)]
+enum Place {
+    /// In `data`; `proven` once the checksum was compared in this process.
+    Disk {
+        checksum: u32,
+        proven: bool,
+    },
+    Memory(Arc<[u8]>),
+}
+
+#[derive(Clone, Copy)]
+struct Kept {
+    length: u64,
+    checksum: u32,
+}
+
+/// Where new bytes of an item may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    Disk,
+    Memory,
+    Nowhere,
+}
+
+/// An item's open files.
+pub(super) struct Files {
+    data: File,
+    log: File,
+}
+
+/// Spans of an item that this holder alone fetches; given back when dropped.
+pub(super) struct Claim<'a> {
+    entry: &'a Entry,
+    spans: Vec<Span>,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let mut state = self.entry.state();
+        for span in &self.spans {
+            if let Some(at) = state.claims.iter().position(|claimed| claimed == span) {
+                state.claims.swap_remove(at);
+            }
+        }
+        drop(state);
+        self.entry.moved.notify_all();
+    }
+}
+
+impl Entry {
+    /// An empty entry that keeps what it is given in memory.
+    pub(super) fn in_memory(key: Key, version: Version, media_type: Option<String>) -> Self {
+        let state = State { used: Some(SystemTime::now()), ..State::default() };
+        Self { key, version, media_type, dir: None, state: Mutex::new(state), moved: Condvar::new() }
+    }
+
+    /// An empty entry with its folder and files.
+    pub(super) fn on_disk(key: Key, version: Version, media_type: Option<String>, dir: PathBuf) -> io::Result<(Self, Arc<Files>)> {
+        DirBuilder::new().mode(0o700).create(&dir)?;
+        let files = Arc::new(Files::open(&dir, true)?);
+        let header = Header { format: FORMAT, version, media_type };
+        files.note(&serde_json::to_string(&header)?)?;
+        let mut entry = Self::in_memory(key, header.version, header.media_type);
+        entry.dir = Some(dir);
+        entry.state().files = Arc::downgrade(&files);
+        Ok((entry, files))
+    }
+
+    /// Reads an entry back from its folder, as far as its log is whole.
+    pub(super) fn load(key: Key, dir: PathBuf) -> Option<Self> {
+        let log = File::open(dir.join("log")).ok()?;
+        let used = log.metadata().ok()?.modified().ok();
+        let mut text = Vec::new();
+        log.take(LONGEST_LOG).read_to_end(&mut text).ok()?;
+        // The last line may be torn; what does not end in a line feed did not happen.
+        let whole = text.iter().rposition(|&byte| byte == b'\n')?;
+        let mut lines = text[..whole].split(|&byte| byte == b'\n').map_while(|line| std::str::from_utf8(line).ok());
+        let header: Header = serde_json::from_str(lines.next()?).ok()?;
+        if header.format != FORMAT || !header.version.has_validator() {
+            return None;
+        }
+        let data_length = fs::metadata(dir.join("data")).ok()?.len();
+        let mut state = State { used, ..State::default() };
+        for line in lines {
+            state.replay(line, data_length)?;
+        }
+        Some(Self {
+            key,
+            version: header.version,
+            media_type: header.media_type,
+            dir: Some(dir),
+            state: Mutex::new(state),
+            moved: Condvar::new(),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change under this lock is a single step, so a panicking holder leaves nothing half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The item's files, opened when nobody has them open; none for an entry in memory or one whose folder is gone.
+    pub(super) fn files(&self) -> Option<Arc<Files>> {
+        let dir = self.dir.as_deref()?;
+        let mut state = self.state();
+        if let Some(files) = state.files.upgrade() {
+            return Some(files);
+        }
+        let files = Arc::new(Files::open(dir, false).ok()?);
+        state.files = Arc::downgrade(&files);
+        Some(files)
+    }
+
+    /// Bytes kept on disk and in memory.
+    pub(super) fn kept(&self) -> (u64, u64) {
+        let state = self.state();
+        let mut kept = (if self.dir.is_some() { FOLDER } else { 0 }, state.memory_index.as_ref().map_or(0, |index| index.len() as u64));
+        kept.0 += state.index.map_or(0, |index| index.length);
+        for piece in state.pieces.values() {
+            match piece.place {
+                Place::Disk { .. } => kept.0 += piece.length,
+                Place::Memory(_) => kept.1 += piece.length,
+            }
+        }
+        kept
+    }
+
+    /// When a trigger last opened it.
+    pub(super) fn last_used(&self) -> SystemTime {
+        self.state().used.unwrap_or(UNIX_EPOCH)
+    }
+
+    /// Notes that a trigger opened it.
+    pub(super) fn touch(&self, files: Option<&Files>) {
+        let now = SystemTime::now();
+        self.state().used = Some(now);
+        if let Some(files) = files {
+            // The order of eviction after a restart is all that depends on it.
+            let _ = files.log.set_modified(now);
+        }
+    }
+
+    /// Whether the store said not long ago that this is the item's content.
+    pub(super) fn is_fresh(&self) -> bool {
+        // A time in the future is a clock that was set back: not fresh.
+        self.state().checked.and_then(|at| SystemTime::now().duration_since(at).ok()).is_some_and(|age| age < FRESH)
+    }
+
+    /// Notes that the store just said so.
+    pub(super) fn note_checked(&self, files: Option<&Files>) {
+        let now = SystemTime::now();
+        let mut state = self.state();
+        // Every range answer says it again; one line a minute is enough.
+        let noted = state.checked.and_then(|at| now.duration_since(at).ok()).is_some_and(|age| age < Duration::from_secs(60));
+        state.checked = Some(now);
+        drop(state);
+        if let (false, Some(files), Ok(since)) = (noted, files, now.duration_since(UNIX_EPOCH)) {
+            let _ = files.note(&format!("seen {}", since.as_secs()));
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn age_for_test(&self) {
+        self.state().checked = Some(SystemTime::now() - 2 * FRESH);
+    }
+
+    /// Notes that there was no room left for this item, so that it starts over when it is opened next.
+    pub(super) fn note_outgrown(&self) {
+        self.state().outgrown = true;
+    }
+
+    /// Whether [`Entry::note_outgrown`] was called.
+    pub(super) fn is_outgrown(&self) -> bool {
+        self.state().outgrown
+    }
+
+    /// Copies what is kept of `span` into `out`, which has its length, and returns what is not.
+    pub(super) fn copy(&self, files: Option<&Files>, span: Span, out: &mut [u8]) -> Vec<Span> {
+        let pieces: Vec<(u64, Piece)> = self.state().overlapping(span);
+        let mut missing = Vec::new();
+        let mut at = span.offset;
+        for (offset, piece) in pieces {
+            let from = offset.max(span.offset);
+            let to = (offset + piece.length).min(span.end());
+            let part = &mut out[(from - span.offset) as usize..(to - span.offset) as usize];
+            if !self.copy_piece(files, offset, &piece, from, part) {
+                continue;
+            }
+            if from > at {
+                missing.push(Span::between(at, from));
+            }
+            at = to;
+        }
+        if at < span.end() {
+            missing.push(Span::between(at, span.end()));
+        }
+        missing
+    }
+
+    /// Which parts of `span` are not kept.
+    pub(super) fn missing(&self, span: Span) -> Vec<Span> {
+        self.state().missing(span)
+    }
+
+    /// Copies from one piece; a piece that turns out damaged is forgotten.
+    fn copy_piece(&self, files: Option<&Files>, offset: u64, piece: &Piece, from: u64, out: &mut [u8]) -> bool {
+        let skip = (from - offset) as usize;
+        match &piece.place {
+            Place::Memory(bytes) => {
+                out.copy_from_slice(&bytes[skip..skip + out.len()]);
+                true
+            }
+            Place::Disk { checksum, proven } => {
+                let intact = files.is_some_and(|files| match proven {
+                    true => files.data.read_exact_at(out, from).is_ok(),
+                    false => files.read_proving(offset, piece.length, *checksum).is_some_and(|bytes| {
+                        out.copy_from_slice(&bytes[skip..skip + out.len()]);
+                        true
+                    }),
+                });
+                let mut state = self.state();
+                match state.pieces.get_mut(&offset) {
+                    Some(Piece { place: Place::Disk { proven, .. }, .. }) if intact => *proven = true,
+                    Some(Piece { place: Place::Disk { .. }, .. }) => {
+                        state.pieces.remove(&offset);
+                        if let Some(files) = files {
+                            let _ = files.note(&format!("lost {offset}"));
+                        }
+                    }
+                    _ => {}
+                }
+                intact
+            }
+        }
+    }
+
+    /// Keeps `bytes` that stand at `offset`, as far as they are not kept yet; false when they could not be.
+    pub(super) fn keep(&self, files: Option<&Files>, offset: u64, bytes: &[u8], room: Room) -> bool {
+        let missing = self.state().missing(Span { offset, length: bytes.len() as u64 });
+        for span in missing {
+            let part = &bytes[(span.offset - offset) as usize..(span.end() - offset) as usize];
+            let place = match (room, files) {
+                (Room::Nowhere, _) => return false,
+                (Room::Disk, Some(files)) => match files.write(span, part) {
+                    Ok(checksum) => Place::Disk { checksum, proven: true },
+                    Err(_) => return false,
+                },
+                _ => Place::Memory(part.into()),
+            };
+            let mut state = self.state();
+            // Someone may have kept the same bytes meanwhile.
+            if state.missing(span) == [span] {
+                state.pieces.insert(span.offset, Piece { length: span.length, place });
+            }
+        }
+        true
+    }
+
+    /// Claims spans for fetching. None when someone fetches, or has meanwhile kept, a part of them: look again then,
+    /// after [`Entry::wait`].
+    pub(super) fn claim(&self, spans: &[Span]) -> Option<Claim<'_>> {
+        let mut state = self.state();
+        let taken = spans.iter().any(|span| state.claims.iter().any(|claimed| claimed.overlaps(span)) || state.missing(*span) != [*span]);
+        if taken {
+            return None;
+        }
+        state.claims.extend_from_slice(spans);
+        Some(Claim { entry: self, spans: spans.to_vec() })
+    }
+
+    /// Waits until nobody fetches a part of `spans`.
+    pub(super) fn wait(&self, spans: &[Span], deadline: &Deadline) -> Result<(), Expired> {
+        let mut state = self.state();
+        while state.claims.iter().any(|claimed| spans.iter().any(|span| claimed.overlaps(span))) {
+            let left = deadline.left()?;
+            state = self.moved.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Ok(())
+    }
+
+    /// The index that was kept, if it is intact.
+    pub(super) fn index(&self) -> Option<Vec<u8>> {
+        let state = self.state();
+        if let Some(index) = &state.memory_index {
+            return Some(index.to_vec());
+        }
+        let kept = state.index?;
+        drop(state);
+        let mut bytes = Vec::new();
+        File::open(self.dir.as_deref()?.join("index")).ok()?.take(kept.length + 1).read_to_end(&mut bytes).ok()?;
+        (bytes.len() as u64 == kept.length && crc32fast::hash(&bytes) == kept.checksum).then_some(bytes)
+    }
+
+    /// Keeps an index.
+    pub(super) fn keep_index(&self, files: Option<&Files>, bytes: &[u8], room: Room) {
+        match (room, files, &self.dir) {
+            (Room::Nowhere, ..) => {}
+            (Room::Disk, Some(files), Some(dir)) => {
+                if let Ok(kept) = files.write_index(dir, bytes) {
+                    self.state().index = Some(kept);
+                }
+            }
+            _ => self.state().memory_index = Some(bytes.into()),
+        }
+    }
+
+    /// Removes the folder. Whoever has the files open keeps reading them; an interrupted removal is finished at the
+    /// next start, because a folder without a log is no entry.
+    pub(super) fn remove(&self) {
+        if let Some(dir) = &self.dir {
+            remove_folder(dir);
+        }
+    }
+}
+
+/// Removes an entry's folder, its log first.
+pub(super) fn remove_folder(dir: &Path) {
+    let _ = fs::remove_file(dir.join("log"));
+    let _ = fs::remove_dir_all(dir);
+}
+
+impl State {
+    fn overlapping(&self, span: Span) -> Vec<(u64, Piece)> {
+        let before = self.pieces.range(..span.offset).next_back().filter(|(offset, piece)| *offset + piece.length > span.offset);
+        before.into_iter().chain(self.pieces.range(span.offset..span.end())).map(|(offset, piece)| (*offset, piece.clone())).collect()
+    }
+
+    fn missing(&self, span: Span) -> Vec<Span> {
+        let mut missing = Vec::new();
+        let mut at = span.offset;
+        for (offset, piece) in self.overlapping(span) {
+            if offset > at {
+                missing.push(Span::between(at, offset));
+            }
+            at = offset + piece.length;
+        }
+        if at < span.end() {
+            missing.push(Span::between(at, span.end()));
+        }
+        missing
+    }
+
+    /// Takes over one line of a log; none when the log is damaged from here on.
+    fn replay(&mut self, line: &str, data_length: u64) -> Option<()> {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words[..] {
+            ["piece", offset, length, checksum] => {
+                let span = Span { offset: offset.parse().ok()?, length: length.parse().ok()? };
+                let place = Place::Disk { checksum: u32::from_str_radix(checksum, 16).ok()?, proven: false };
+                if span.end() <= data_length && (1..=LARGEST_PIECE).contains(&span.length) && self.missing(span) == [span] {
+                    self.pieces.insert(span.offset, Piece { length: span.length, place });
+                }
+            }
+            ["lost", offset] => {
+                self.pieces.remove(&offset.parse().ok()?);
+            }
+            ["index", length, checksum] => {
+                self.index = Some(Kept { length: length.parse().ok()?, checksum: u32::from_str_radix(checksum, 16).ok()? });
+            }
+            ["seen", seconds] => self.checked = UNIX_EPOCH.checked_add(Duration::from_secs(seconds.parse().ok()?)),
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+impl Files {
+    fn open(dir: &Path, create: bool) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        options.read(true).create_new(create).mode(0o600);
+        let data = options.clone().write(true).open(dir.join("data"))?;
+        let log = options.append(true).open(dir.join("log"))?;
+        Ok(Self { data, log })
+    }
+
+    /// Appends a line in one write, so that lines of concurrent triggers never mix.
+    fn note(&self, line: &str) -> io::Result<()> {
+        let mut text = String::with_capacity(line.len() + 1);
+        let _ = writeln!(text, "{line}");
+        (&self.log).write_all(text.as_bytes())
+    }
+
+    fn write(&self, span: Span, bytes: &[u8]) -> io::Result<u32> {
+        self.data.write_all_at(bytes, span.offset)?;
+        let checksum = crc32fast::hash(bytes);
+        self.note(&format!("piece {} {} {checksum:08x}", span.offset, span.length))?;
+        Ok(checksum)
+    }
+
+    fn write_index(&self, dir: &Path, bytes: &[u8]) -> io::Result<Kept> {
+        let fresh = dir.join("index.new");
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?.write_all(bytes)?;
+        fs::rename(&fresh, dir.join("index"))?;
+        let kept = Kept { length: bytes.len() as u64, checksum: crc32fast::hash(bytes) };
+        self.note(&format!("index {} {:08x}", kept.length, kept.checksum))?;
+        Ok(kept)
+    }
+
+    /// A whole piece, if its checksum holds.
+    fn read_proving(&self, offset: u64, length: u64, checksum: u32) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(length).ok()?];
+        self.data.read_exact_at(&mut bytes, offset).ok()?;
+        (crc32fast::hash(&bytes) == checksum).then_some(bytes)
+    }
+}
