@@ -20,7 +20,7 @@ class Emulator:
             raise RuntimeError(answer["error"])
         return answer
 
-    def fix(self, **answers):
+    def fix(self, answers):
         self.tell(fix=answers)
 
     def reset(self):

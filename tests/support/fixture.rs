@@ -4,7 +4,7 @@
 use serde_json::Value;
 use ssh_key::private::Ed25519Keypair;
 
-use super::backend::{Backend, Clip, Options};
+use super::backend::{Backend, Clip, GroupImage, Options};
 use super::media::{VideoRecipe, jpeg, png};
 
 /// An Ed25519 key pair that was made just now and lets nobody in anywhere else.
@@ -57,13 +57,14 @@ impl Fixture {
         store.add_key(&key.public, "agent@example.com");
         let project = store.add_project("Road scenes", ontology());
         let image = store.add_image(&project, "crossing.jpg", "image/jpeg", (640, 360), jpeg(640, 360, IMAGE_COLOUR));
+        let [left, middle, right] = GROUP_COLOURS;
         let group = store.add_group(
             &project,
             "three views",
             vec![
-                ("left.jpg".into(), "image/jpeg", (320, 240), jpeg(320, 240, GROUP_COLOURS[0])),
-                ("middle.png".into(), "image/png", (300, 200), png(300, 200, GROUP_COLOURS[1])),
-                ("right.jpg".into(), "image/jpeg", (320, 240), jpeg(320, 240, GROUP_COLOURS[2])),
+                GroupImage { title: "left.jpg", mime: "image/jpeg", size: (320, 240), bytes: jpeg(320, 240, left) },
+                GroupImage { title: "middle.png", mime: "image/png", size: (300, 200), bytes: png(300, 200, middle) },
+                GroupImage { title: "right.jpg", mime: "image/jpeg", size: (320, 240), bytes: jpeg(320, 240, right) },
             ],
         );
         let recipe = VideoRecipe { frames: VIDEO_FRAMES, ..VideoRecipe::default() };

@@ -151,6 +151,9 @@ fn classifications(label: &Value, frames: &Entries<'_>, item: &Item, features: &
         let feature = answer["featureHash"].as_str().unwrap_or_default();
         let classification = features.classifications.get(feature).ok_or_else(|| no_feature(format!("no classification {feature}")))?;
         let global = classification["level"] == "global";
+        if global && answer["range"].as_array().is_some_and(|range| !range.is_empty()) {
+            remarks.push(format!("global classification {hash} has a range"));
+        }
         for (first, last) in ranges(hash, answer, frames, item, global)? {
             let others = taken.entry(feature).or_default();
             if others.iter().any(|&(from, to)| first <= to && from <= last) {
@@ -185,11 +188,10 @@ fn ranges(hash: &str, answer: &Value, frames: &Entries<'_>, item: &Item, global:
     };
     let list = listed.as_array().ok_or_else(|| invalid(format!("range of {hash} is not a list")))?;
     let list: Vec<(u64, u64)> = list.iter().map(pair).collect::<Result<_, _>>()?;
-    match (global, list.is_empty()) {
-        (true, false) => Err(invalid(format!("global classification {hash} has a range"))),
-        (false, true) => Err(invalid(format!("classification {hash} is on no frame"))),
-        _ => Ok(list),
+    if list.is_empty() && !global {
+        return Err(invalid(format!("classification {hash} is on no frame")));
     }
+    Ok(list)
 }
 
 fn attributes(hash: &str, answer: &Value, features: &Features<'_>, feature: &str, remarks: &mut Vec<String>) -> Checked {

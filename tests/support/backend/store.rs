@@ -58,6 +58,15 @@ pub enum Content {
     Other(String, Still),
 }
 
+/// An image that is to become part of a group.
+pub struct GroupImage<'a> {
+    pub title: &'a str,
+    pub mime: &'a str,
+    /// Width and height.
+    pub size: (u32, u32),
+    pub bytes: Vec<u8>,
+}
+
 /// A data item of a project.
 #[derive(Debug, Clone)]
 pub struct Item {
@@ -159,13 +168,13 @@ impl Store {
         self.add_item(project, title, Content::Image(still))
     }
 
-    /// Takes `(title, mime, (width, height), bytes)` for each image, in order of frames.
-    pub fn add_group(&mut self, project: &str, title: &str, images: Vec<(String, &str, (u32, u32), Vec<u8>)>) -> String {
+    /// Takes the images in order of frames.
+    pub fn add_group(&mut self, project: &str, title: &str, images: Vec<GroupImage<'_>>) -> String {
         let images = images
             .into_iter()
-            .map(|(title, mime, (width, height), bytes)| {
-                let file = self.add_file(&title, mime, bytes);
-                (self.uuid(), title, Still { file, mime: mime.to_owned(), width, height })
+            .map(|GroupImage { title, mime, size: (width, height), bytes }| {
+                let file = self.add_file(title, mime, bytes);
+                (self.uuid(), title.to_owned(), Still { file, mime: mime.to_owned(), width, height })
             })
             .collect();
         self.add_item(project, title, Content::Group(images))

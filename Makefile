@@ -1,0 +1,62 @@
+# The targets of edgelabel; `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+VENV ?= .venv
+TOOLS := $(TARGET)/tools
+export VENV
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: deps
+deps: ## Install the Debian packages of scripts/packages.txt (sudo when not root)
+	@scripts/deps
+
+.PHONY: build
+build: deps ## Build the release binary, target/release/edgelabel
+	cargo build --release
+
+.PHONY: demo
+demo: deps ## Try it all on this machine: emulated Encord, stand-in model, real daemon (KEEP=1 leaves it running)
+	cargo build --release --bin edgelabel --example demo
+	@KEEP=$(KEEP) $(TARGET)/release/examples/demo $(TARGET)/release/edgelabel
+
+.PHONY: test
+test: deps $(VENV)/ready ## Run units, the daemon over real sockets, the official SDK as judge, and the frame corpus
+	@scripts/suites unit sdk corpus
+
+.PHONY: test-unit test-sdk test-corpus
+test-unit: deps ## Only the Rust tests
+	@scripts/suites unit
+test-sdk: deps $(VENV)/ready ## Only the official Python SDK as judge
+	cargo build --release --bin edgelabel --example emulator
+	@scripts/suites sdk
+test-corpus: deps $(VENV)/ready ## Only the frames of the corpus in EDGELABEL_CORPUS (EDGELABEL_CORPUS_FRAMES=0: all of them)
+	cargo build --release
+	@scripts/suites corpus
+
+.PHONY: lint
+lint: deps ## Formatting, clippy without warnings, shell scripts
+	@scripts/suites lint
+
+.PHONY: fmt
+fmt: ## Format the code
+	cargo fmt
+
+.PHONY: deny
+deny: $(TOOLS)/bin/cargo-deny ## Licences, banned crates, sources
+	@CARGO_DENY=$(TOOLS)/bin/cargo-deny scripts/suites deny
+
+# The environment of the Python that judges; made anew when a requirement changes.
+$(VENV)/ready: tests/requirements.txt
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@
+
+# Compiled once and kept; takes a few minutes.
+$(TOOLS)/bin/cargo-deny:
+	cargo install --quiet --locked --root $(TOOLS) --version 0.20.2 cargo-deny

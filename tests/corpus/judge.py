@@ -1,0 +1,55 @@
+"""Lets `edgelabel frame` extract frames of the corpus in EDGELABEL_CORPUS and has the corpus's own judge,
+score_frames.py in the folder `tools` beside it, say which frame each picture shows.
+
+A file passes when every frame asked for is the right one and its colours are right; a broken file passes when it is
+refused. `--frames N` asks for at most N frames of each file (0: all that have a known truth)."""
+
+import argparse
+import collections
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+# Mean difference per channel above which the conversion to RGB is probably wrong (the judge's own bound).
+COLOUR_BOUND = 6
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=4)
+    parser.add_argument("--only", default="", help="files that match this regular expression")
+    options = parser.parse_args()
+
+    program = pathlib.Path(os.environ.get("EDGELABEL_BIN", "target/release/edgelabel")).resolve()
+    corpus = pathlib.Path(os.environ.get("EDGELABEL_CORPUS", "../shared/media")).resolve()
+    judge = corpus.parent / "tools" / "score_frames.py"
+    for needed in (program, corpus / "manifest.json", judge):
+        if not needed.exists():
+            sys.exit(f"{needed} is not there; EDGELABEL_CORPUS names the folder with manifest.json, EDGELABEL_BIN the program")
+
+    with tempfile.NamedTemporaryFile(suffix=".json") as report:
+        command = [sys.executable, judge, "--manifest", corpus / "manifest.json", "--media", corpus]
+        command += ["--per-file", str(options.frames), "--jobs", str(os.cpu_count() or 2), "--json", report.name]
+        command += ["--only", options.only] if options.only else []
+        command += [f"{program} frame {{file}} --frame {{frame}} --output {{out.png}}"]
+        subprocess.run(command, check=True)
+        frames = json.load(report)
+
+    files = collections.defaultdict(list)
+    for frame in frames:
+        files[frame["file"]].append(frame)
+    wrong = [name for name, results in files.items() if not all(right(result) for result in results)]
+    for name in wrong:
+        print(f"FAILED {name}")
+    print(f"corpus: {len(files) - len(wrong)} passed, {len(wrong)} failed")
+    sys.exit(1 if wrong or not files else 0)
+
+
+def right(result):
+    return result["v"] == "exact" and result.get("col", 0) <= COLOUR_BOUND
+
+
+main()
