@@ -68,3 +68,15 @@ pub enum Error {
     #[error(transparent)]
     Deadline(#[from] Expired),
 }
+
+impl Error {
+    /// Whether another model may still answer. Not after a refusal: no picture is carried round a filter.
+    pub fn lets_fall_back(&self) -> bool {
+        match self {
+            Self::KeyRefused { .. } | Self::RateLimited { .. } | Self::NoQuota { .. } | Self::Invalid { .. } | Self::Endpoint { .. } => {
+                true
+            }
+            Self::Refusal { .. } | Self::Unaskable(_) | Self::Deadline(_) => false,
+        }
+    }
+}

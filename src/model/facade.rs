@@ -1,7 +1,13 @@
 //! The door of this room: pictures and classifications in, a validated answer out.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use indexmap::IndexMap;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use crate::deadline::Deadline;
 use crate::encord::Answer;
@@ -9,7 +15,15 @@ use crate::encord::ontology::Topic;
 use crate::ids::{ProjectHash, Secret};
 use crate::media::Picture;
 
-use super::Error;
+use super::ask;
+use super::chat;
+use super::dialect::Dialect;
+use super::endpoint::{Endpoint, section};
+use super::outline::Outline;
+use super::prompt::prompt;
+use super::schema::schema;
+use super::sheet::Sheet;
+use super::{Error, probe};
 
 /// What the configuration says about one endpoint (`[model]` or `[models.NAME]`).
 #[derive(Debug, Clone)]
@@ -90,38 +104,155 @@ pub struct Reply {
     pub requests: u32,
 }
 
+/// What one endpoint was asked since the start, and what that cost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stats {
+    /// Name of the table: empty for `[model]`.
+    pub table: String,
+    /// Model name.
+    pub model: String,
+    /// Requests by HTTP status; 0 counts those without an answer.
+    pub requests: BTreeMap<u16, u64>,
+    /// Tokens of prompts, estimated where the endpoint reports none.
+    pub prompt_tokens: u64,
+    /// Tokens of answers, estimated where the endpoint reports none.
+    pub answer_tokens: u64,
+    /// Tokens of both kinds since UTC midnight.
+    pub tokens_today: u64,
+    /// It failed several times in a row, and calls fail at once for a while.
+    pub down: bool,
+}
+
 /// All configured endpoints with what was learnt about them. Cheap to clone; clones share it.
 #[derive(Clone)]
-pub struct Models {}
+pub struct Models {
+    endpoints: Arc<IndexMap<String, Endpoint>>,
+}
 
 impl Models {
     /// Takes the endpoints; calls nothing.
     pub fn new(endpoints: Vec<Settings>) -> Result<Self, Error> {
-        let _ = endpoints;
-        unimplemented!()
+        let mut known = IndexMap::new();
+        for settings in endpoints {
+            known.insert(settings.table.clone(), Endpoint::new(settings)?);
+        }
+        let models = Self { endpoints: Arc::new(known) };
+        for endpoint in models.endpoints.values() {
+            for table in &endpoint.settings.fallback {
+                models.endpoint(table)?;
+            }
+        }
+        Ok(models)
     }
 
     /// Asks the endpoint of table `table` (empty: `[model]`), falls back as configured, validates.
     pub fn ask(&self, table: &str, question: &Question<'_>, deadline: &Deadline) -> Result<Reply, Error> {
-        let _ = (table, question, deadline);
-        unimplemented!()
+        let outline = Outline::new(question.topics);
+        let mut first_error = None;
+        for endpoint in self.allowed(table, question.project)? {
+            match ask::ask(endpoint, question, &outline, deadline) {
+                Err(error) if error.lets_fall_back() => {
+                    tracing::warn!(model = endpoint.settings.name, host = endpoint.address.host, %error, "no answer from this model");
+                    first_error.get_or_insert(error);
+                }
+                settled => return settled,
+            }
+        }
+        Err(first_error.unwrap_or_else(|| Error::Unaskable(format!("{} has no endpoint to ask", section(table)))))
     }
 
-    /// Schema and prompt for `edgelabel schema`: exactly what [`Models::ask`] would send.
-    pub fn preview(&self, table: &str, question: &Question<'_>) -> Result<serde_json::Value, Error> {
-        let _ = (table, question);
-        unimplemented!()
+    /// Schema and prompt for `edgelabel schema`: exactly what [`Models::ask`] would send in its first call, and in
+    /// `calls` all that it would send for sure, where one call is not enough.
+    pub fn preview(&self, table: &str, question: &Question<'_>) -> Result<Value, Error> {
+        let endpoint = self.endpoint(table)?;
+        let outline = Outline::new(question.topics);
+        let mut pending = ask::first_questions(&outline)?;
+        let mut calls = Vec::new();
+        while let Some(sheet) = Sheet::next(&outline, &mut pending) {
+            let schema = schema(&sheet);
+            let prompt = prompt(question, &sheet, None);
+            let request = chat::Request {
+                model: &endpoint.settings.name,
+                prompt: &prompt,
+                images: &[],
+                schema: &schema,
+                max_answer_tokens: endpoint.settings.max_answer_tokens,
+                temperature: endpoint.settings.temperature,
+                repair: None,
+            };
+            let body = chat::body(&request, &Dialect::default());
+            calls.push(json!({ "schema": schema, "prompt": { "system": prompt.system, "user": prompt.user }, "request": body }));
+        }
+        let mut preview = json!({ "model": endpoint.settings.name, "url": endpoint.address.chat[0] });
+        if let (Some(preview), Some(Value::Object(first))) = (preview.as_object_mut(), calls.first()) {
+            preview.extend(first.clone());
+            if calls.len() > 1 {
+                preview.insert("calls".into(), Value::Array(calls));
+            }
+        }
+        Ok(preview)
     }
 
     /// The longest side a picture should have for this table's model, if it has an own bound.
     pub fn max_image_side(&self, table: &str) -> Option<u32> {
-        let _ = table;
-        unimplemented!()
+        self.endpoints.get(table).map(|endpoint| endpoint.settings.max_image_side).filter(|&side| side > 0)
     }
 
     /// For `doctor`: reaches the endpoint, and sees whether it takes pictures and schemas.
     pub fn probe(&self, table: &str, deadline: &Deadline) -> Result<String, Error> {
-        let _ = (table, deadline);
-        unimplemented!()
+        probe::probe(self.endpoint(table)?, deadline)
+    }
+
+    /// What every endpoint was asked and what that cost, in the order configured.
+    pub fn stats(&self) -> Vec<Stats> {
+        let of = |endpoint: &Endpoint| {
+            let (requests, prompt_tokens, answer_tokens) = endpoint.meter.totals();
+            Stats {
+                table: endpoint.settings.table.clone(),
+                model: endpoint.settings.name.clone(),
+                requests,
+                prompt_tokens,
+                answer_tokens,
+                tokens_today: endpoint.meter.used_today(OffsetDateTime::now_utc()),
+                down: endpoint.breaker.is_open(Instant::now()),
+            }
+        };
+        self.endpoints.values().map(of).collect()
+    }
+
+    /// Counts tokens that were used on UTC day `day` (days since 1970) before this start towards the table's daily cap:
+    /// for whoever keeps [`Stats::tokens_today`] across restarts.
+    pub fn add_tokens_of_day(&self, table: &str, day: i64, tokens: u64) {
+        if let Some(endpoint) = self.endpoints.get(table) {
+            endpoint.meter.add_today(day, tokens);
+        }
+    }
+
+    fn endpoint(&self, table: &str) -> Result<&Endpoint, Error> {
+        self.endpoints.get(table).ok_or_else(|| {
+            let known: Vec<String> = self.endpoints.keys().map(|table| section(table)).collect();
+            Error::Unaskable(format!("{} is not configured; there is {}", section(table), known.join(", ")))
+        })
+    }
+
+    /// The endpoint of `table` and those it falls back to, without those that may not see this project.
+    fn allowed(&self, table: &str, project: &ProjectHash) -> Result<Vec<&Endpoint>, Error> {
+        let first = self.endpoint(table)?;
+        let mut chain = vec![first];
+        for table in &first.settings.fallback {
+            let next = self.endpoint(table)?;
+            if !chain.iter().any(|known| std::ptr::eq(*known, next)) {
+                chain.push(next);
+            }
+        }
+        chain.retain(|endpoint| endpoint.settings.allowed_projects.is_empty() || endpoint.settings.allowed_projects.contains(project));
+        if chain.is_empty() {
+            return Err(Error::Unaskable(format!(
+                "this project may not be shown to model {}: it is not in allowed_projects of {}",
+                first.settings.name,
+                section(table)
+            )));
+        }
+        Ok(chain)
     }
 }

@@ -1,0 +1,296 @@
+//! One completion from one endpoint: finds the dialect it takes, waits out its rate limits, retries what may pass.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use crate::deadline::Deadline;
+use crate::http;
+
+use super::Error;
+use super::chat::{self, Completion, Repair};
+use super::complaint::{Complaint, Meaning};
+use super::dialect::{Dialect, Rung, TokenBound};
+use super::endpoint::{Endpoint, Failure, section};
+use super::pace::Pace;
+use super::prompt::Prompt;
+
+/// Pauses before the second, third and fourth try of a request that may pass, before jitter.
+const PAUSES: [Duration; 3] = [Duration::from_millis(300), Duration::from_millis(1_200), Duration::from_secs(3)];
+/// Pause while the server loads its model.
+const LOADING: Duration = Duration::from_millis(1_500);
+/// No endpoint needs this many requests for one answer, whatever it refuses.
+const MOST_REQUESTS: u32 = 24;
+/// A second try after a time-out needs at least this long to make sense.
+const WORTH_ANOTHER_TRY: Duration = Duration::from_secs(8);
+
+/// What stays the same over all calls of one trigger to one endpoint.
+pub(super) struct Caller<'a> {
+    /// Whom to ask.
+    pub(super) endpoint: &'a Endpoint,
+    /// By when.
+    pub(super) deadline: &'a Deadline,
+    /// The pictures as request parts.
+    pub(super) images: &'a [Value],
+    /// Requests sent so far.
+    pub(super) requests: u32,
+    /// Tokens of prompts so far.
+    pub(super) prompt_tokens: u64,
+    /// Tokens of answers so far.
+    pub(super) answer_tokens: u64,
+}
+
+/// One question as it may be put on any rung.
+pub(super) struct Ask<'a> {
+    /// The prompt for a rung that has the schema in the request, and for one that has not.
+    pub(super) prompts: &'a [Prompt; 2],
+    /// The schema.
+    pub(super) schema: &'a Value,
+    /// Tells schemas apart in memory.
+    pub(super) schema_id: u64,
+    /// Bound on the answer.
+    pub(super) max_answer_tokens: u32,
+    /// An earlier answer and what is wrong with it.
+    pub(super) repair: Option<&'a Repair>,
+}
+
+/// A completion and the rung it was got on.
+pub(super) struct Got {
+    /// What the model said.
+    pub(super) completion: Completion,
+    /// How it was asked.
+    pub(super) rung: Rung,
+    /// The bound that was really sent.
+    pub(super) bound: u32,
+}
+
+/// Where the search for an answer stands.
+struct Search {
+    dialect: Dialect,
+    /// The rung has worked before: a vague refusal is then not about it.
+    proven: bool,
+    refused_rungs: Vec<Rung>,
+    refused_bounds: Vec<TokenBound>,
+    address: usize,
+    addresses_left: usize,
+    tries: usize,
+    timed_out: bool,
+}
+
+impl Caller<'_> {
+    /// Puts the question until there is a completion or no hope.
+    pub(super) fn complete(&mut self, ask: &Ask<'_>) -> Result<Got, Error> {
+        let endpoint = self.endpoint;
+        let (dialect, proven) = endpoint.memory.recall(ask.schema_id, Instant::now());
+        let mut search = Search {
+            dialect,
+            proven,
+            refused_rungs: Vec::new(),
+            refused_bounds: Vec::new(),
+            address: endpoint.memory.address(),
+            addresses_left: endpoint.address.chat.len() - 1,
+            tries: 0,
+            timed_out: false,
+        };
+        for _ in 0..MOST_REQUESTS {
+            let request = chat::Request {
+                model: &endpoint.settings.name,
+                prompt: &ask.prompts[usize::from(search.dialect.rung.needs_schema_in_prompt())],
+                images: self.images,
+                schema: ask.schema,
+                max_answer_tokens: ask.max_answer_tokens,
+                temperature: endpoint.settings.temperature,
+                repair: ask.repair,
+            };
+            let body = chat::body(&request, &search.dialect);
+            self.requests += 1;
+            let failure = match endpoint.exchange(search.address, &body, self.deadline)? {
+                Ok(answer) => match Completion::read(&answer) {
+                    Some(completion) => return Ok(self.take(completion, ask, &search)),
+                    None => Failure::Foreign(200),
+                },
+                Err(failure) => failure,
+            };
+            match failure {
+                Failure::Complaint(complaint, pace) => self.heed(&complaint, pace, &mut search)?,
+                Failure::Fault(fault) => self.again_after(fault, &mut search)?,
+                Failure::Foreign(status) => {
+                    endpoint.breaker.alive();
+                    if !search.next_address(endpoint) {
+                        return Err(endpoint.failure(format!("HTTP {status}, but no chat completion: check base_url")));
+                    }
+                }
+            }
+        }
+        Err(endpoint.failure("it refuses every way of asking".into()))
+    }
+
+    fn take(&mut self, completion: Completion, ask: &Ask<'_>, search: &Search) -> Got {
+        let endpoint = self.endpoint;
+        endpoint.breaker.alive();
+        endpoint.memory.worked(ask.schema_id, search.dialect, search.address, &completion.served_by, Instant::now());
+        let (prompt, answer) = completion.tokens.unwrap_or_else(|| estimate(ask, self.images, &completion));
+        if completion.tokens.is_some() {
+            self.prompt_tokens += prompt;
+            self.answer_tokens += answer;
+        }
+        endpoint.meter.tokens(prompt, answer, OffsetDateTime::now_utc());
+        let bound = ask.max_answer_tokens.min(search.dialect.largest_bound.unwrap_or(u32::MAX));
+        Got { completion, rung: search.dialect.rung, bound }
+    }
+
+    /// Changes the dialect, or waits, as the complaint asks for; or gives up.
+    fn heed(&self, complaint: &Complaint, pace: Pace, search: &mut Search) -> Result<(), Error> {
+        let endpoint = self.endpoint;
+        let settings = &endpoint.settings;
+        let model = || settings.name.clone();
+        let meaning = complaint.meaning(&search.dialect);
+        tracing::debug!(
+            model = settings.name,
+            host = endpoint.address.host,
+            complaint = complaint.name(),
+            ?meaning,
+            "model endpoint refuses"
+        );
+        if meaning != Meaning::Failing {
+            endpoint.breaker.alive();
+        }
+        let refused = || endpoint.failure(complaint.name());
+        match meaning {
+            Meaning::Key => Err(Error::KeyRefused {
+                model: model(),
+                host: endpoint.address.host.clone(),
+                status: complaint.status,
+                setting: setting(endpoint),
+            }),
+            Meaning::NoQuota => Err(Error::NoQuota { model: model(), cause: complaint.name() }),
+            Meaning::Filtered => Err(Error::Refusal { model: model(), cause: "content_filter".into() }),
+            Meaning::Hopeless(why) => Err(endpoint.failure(format!("{why} ({})", complaint.name()))),
+            Meaning::Limited => {
+                let limited = Error::RateLimited { model: model(), retry_after: pace.hint() };
+                self.pause(pace, search, limited)
+            }
+            Meaning::Loading => self
+                .deadline
+                .sleep(pace.wait.unwrap_or_else(|| http::jittered(LOADING)))
+                .map_err(|_| endpoint.failure(format!("it is still loading the model ({})", complaint.name()))),
+            Meaning::Failing => {
+                endpoint.breaker.failed(Instant::now());
+                // Some servers call a permanent fault 500: once the same came twice, another way of asking may help.
+                if complaint.status == 500 && search.tries >= 1 && !search.proven && search.next_rung() {
+                    return Ok(());
+                }
+                self.pause(pace, search, refused())
+            }
+            Meaning::NoSuchPath if search.next_address(endpoint) => Ok(()),
+            Meaning::NoSuchPath => {
+                Err(endpoint.failure(format!("nothing is at this address ({}): check base_url and model name", complaint.name())))
+            }
+            other => {
+                if search.adapt(&other) {
+                    Ok(())
+                } else {
+                    Err(refused())
+                }
+            }
+        }
+    }
+
+    fn again_after(&self, fault: http::Fault, search: &mut Search) -> Result<(), Error> {
+        let endpoint = self.endpoint;
+        if matches!(fault, http::Fault::Deadline(_)) || self.deadline.left().is_err() {
+            return Err(Error::Deadline(crate::deadline::Expired));
+        }
+        let failed = endpoint.failure(fault.to_string());
+        if !fault.is_transient() {
+            return Err(failed);
+        }
+        // A model that was too slow once is asked once more, if there is time for it: it may have been loading.
+        if matches!(fault, http::Fault::Timeout { phase: "answer" | "body", .. }) {
+            let worth = WORTH_ANOTHER_TRY.min(endpoint.settings.timeout);
+            if search.timed_out || self.deadline.left()? < worth {
+                return Err(failed);
+            }
+            search.timed_out = true;
+        }
+        self.pause(Pace::default(), search, failed)
+    }
+
+    /// Waits before the next try; gives up with `error` after the last one or when the deadline comes first.
+    fn pause(&self, pace: Pace, search: &mut Search, error: Error) -> Result<(), Error> {
+        let Some(pause) = PAUSES.get(search.tries) else { return Err(error) };
+        search.tries += 1;
+        // A refill of everything is more than one call needs; it only tells when to come back at the latest.
+        let pause = pace.wait.map_or_else(|| http::jittered(*pause), |wait| wait + http::jittered(Duration::from_millis(50)));
+        self.deadline.sleep(pause).map_err(|_| error)
+    }
+}
+
+impl Search {
+    /// Changes what the complaint is about; `false` if there is nothing left to change.
+    fn adapt(&mut self, meaning: &Meaning) -> bool {
+        let dialect = &mut self.dialect;
+        match meaning {
+            Meaning::Bound => return self.next_bound(),
+            Meaning::BoundTooLarge(named) => {
+                let smaller = named.unwrap_or_else(|| dialect.largest_bound.map_or(4_096, |bound| bound / 2));
+                if smaller == 0 || dialect.largest_bound.is_some_and(|bound| smaller >= bound) {
+                    return self.next_bound();
+                }
+                dialect.largest_bound = Some(smaller);
+            }
+            Meaning::Temperature => dialect.temperature = false,
+            Meaning::Detail => dialect.detail = false,
+            Meaning::Strict => dialect.strict = false,
+            Meaning::System => dialect.system = false,
+            Meaning::NamedTool => dialect.named_tool = false,
+            Meaning::Form | Meaning::Unclear => return self.next_rung(),
+            _ => return false,
+        }
+        true
+    }
+
+    fn next_bound(&mut self) -> bool {
+        self.refused_bounds.push(self.dialect.bound);
+        let next =
+            [TokenBound::Completion, TokenBound::Plain, TokenBound::None].into_iter().find(|bound| !self.refused_bounds.contains(bound));
+        self.dialect.bound = next.unwrap_or(TokenBound::None);
+        next.is_some()
+    }
+
+    /// The best rung not refused yet: also after a remembered one was refused, since the server may be another now.
+    fn next_rung(&mut self) -> bool {
+        self.refused_rungs.push(self.dialect.rung);
+        let next = Rung::ALL.into_iter().find(|rung| !self.refused_rungs.contains(rung));
+        self.dialect.rung = next.unwrap_or(Rung::Prompt);
+        self.proven = false;
+        next.is_some()
+    }
+
+    fn next_address(&mut self, endpoint: &Endpoint) -> bool {
+        if self.addresses_left == 0 {
+            return false;
+        }
+        self.addresses_left -= 1;
+        self.address = (self.address + 1) % endpoint.address.chat.len();
+        true
+    }
+}
+
+/// Where the key is to be mended.
+fn setting(endpoint: &Endpoint) -> String {
+    match endpoint.settings.api_key_setting.as_str() {
+        "" => format!("{} api_key_file", section(&endpoint.settings.table)),
+        named => named.to_owned(),
+    }
+}
+
+/// Tokens for the daily cap where an endpoint reports none: four characters each, and what pictures commonly cost.
+fn estimate(ask: &Ask<'_>, images: &[Value], completion: &Completion) -> (u64, u64) {
+    const OF_A_PICTURE: usize = 1_000;
+    let prompt = &ask.prompts[0];
+    let said: usize = completion.texts.iter().map(String::len).sum();
+    let asked = (prompt.system.len() + prompt.user.len()) / 4 + images.len() * OF_A_PICTURE;
+    (asked as u64, said as u64 / 4)
+}

@@ -1,0 +1,94 @@
+//! The words a model chooses from: an option's label where it can stand for itself, otherwise something close to it.
+
+use std::collections::HashSet;
+
+use crate::encord::ontology::Choice;
+
+use super::outline::one_line;
+
+/// Longer labels are cut, and explained beside the question.
+const LONGEST: usize = 120;
+
+/// A choice as the model sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Word {
+    /// Unique among the attribute's choices.
+    pub(super) text: String,
+    /// What `text` stands for, where it does not say it itself.
+    pub(super) meaning: Option<String>,
+}
+
+/// One word for each choice, all different, each the label itself wherever possible.
+pub(super) fn words(choices: &[&Choice]) -> Vec<Word> {
+    let labels: Vec<String> = choices.iter().map(|choice| one_line(&choice.label)).collect();
+    let mut times = std::collections::HashMap::new();
+    for label in &labels {
+        *times.entry(label.as_str()).or_insert(0_u32) += 1;
+    }
+    // Labels that stand for themselves come first, so that no made-up word takes their place.
+    let plain = |label: &str| !label.is_empty() && label.chars().count() <= LONGEST && times[label] == 1;
+    let mut taken: HashSet<String> = labels.iter().filter(|label| plain(label)).cloned().collect();
+    let mut words = Vec::with_capacity(choices.len());
+    for (position, (label, choice)) in labels.iter().zip(choices).enumerate() {
+        let word = if plain(label) { Word { text: label.clone(), meaning: None } } else { made_up(label, choice, position, &mut taken) };
+        words.push(word);
+    }
+    words
+}
+
+fn made_up(label: &str, choice: &Choice, position: usize, taken: &mut HashSet<String>) -> Word {
+    let stored = one_line(&choice.value);
+    let stem = match (label, stored.as_str()) {
+        ("", "") => format!("option {}", position + 1),
+        ("", stored) => cut(stored),
+        (label, _) => cut(label),
+    };
+    let text = distinct(stem, taken);
+    let said = if label.is_empty() { stored.as_str() } else { label };
+    // The stored value is what tells two options with one label apart, if anything does.
+    let meaning = match (said, stored.as_str()) {
+        ("", _) => None,
+        (said, stored) if said == stored || stored.is_empty() || cut(said) != said => Some(said.to_owned()),
+        (said, stored) => Some(format!("{said}, stored as {}", cut(stored))),
+    };
+    Word { text: text.clone(), meaning: meaning.filter(|meaning| *meaning != text) }
+}
+
+fn distinct(stem: String, taken: &mut HashSet<String>) -> String {
+    let mut text = stem.clone();
+    let mut number = 1;
+    while !taken.insert(text.clone()) {
+        number += 1;
+        text = format!("{stem} ({number})");
+    }
+    text
+}
+
+fn cut(text: &str) -> String {
+    if text.chars().count() <= LONGEST {
+        return text.to_owned();
+    }
+    text.chars().take(LONGEST - 1).chain(['…']).collect()
+}
+
+/// The word that `said` means: the very same, or the only one that differs in case and spacing alone
+/// or was too long to be shown whole.
+pub(super) fn find(words: &[Word], said: &str) -> Option<usize> {
+    if let Some(exact) = words.iter().position(|word| word.text == said) {
+        return Some(exact);
+    }
+    let folded = fold(said);
+    let mut near = words
+        .iter()
+        .enumerate()
+        .filter(|(_, word)| fold(&word.text) == folded || word.meaning.as_ref().is_some_and(|meaning| fold(meaning) == folded));
+    match (near.next(), near.next()) {
+        (Some((position, _)), None) => Some(position),
+        _ => None,
+    }
+}
+
+/// Case and spacing taken away.
+pub(super) fn fold(text: &str) -> String {
+    one_line(text).to_lowercase()
+}

@@ -1,0 +1,157 @@
+//! One configured endpoint: its address and key, and what it takes to send it one request and hear one answer.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use crate::deadline::Deadline;
+use crate::http;
+
+use super::address::Address;
+use super::breaker::Breaker;
+use super::complaint::Complaint;
+use super::facade::Settings;
+use super::gate::Gate;
+use super::memory::Memory;
+use super::meter::{self, Meter};
+use super::pace::Pace;
+use super::{Error, header};
+
+/// Bound on an answer's body.
+const LARGEST_ANSWER: u64 = 8 << 20;
+
+/// An endpoint with what was learnt about it.
+pub(super) struct Endpoint {
+    /// As configured.
+    pub(super) settings: Settings,
+    /// Where it is.
+    pub(super) address: Address,
+    /// What it understands.
+    pub(super) memory: Memory,
+    /// Whether it is up.
+    pub(super) breaker: Breaker,
+    /// What it was asked and what that cost.
+    pub(super) meter: Meter,
+    client: http::Client,
+    key_header: &'static str,
+    gate: Gate,
+    places: OnceLock<usize>,
+}
+
+/// What one request came to, when it did not end in an answer.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// It said no.
+    Complaint(Complaint, Pace),
+    /// No complete answer.
+    Fault(http::Fault),
+    /// An answer that is no chat completion: some other server, or a proxy's page.
+    Foreign(u16),
+}
+
+impl Endpoint {
+    /// Reads the settings; calls nothing.
+    pub(super) fn new(settings: Settings) -> Result<Self, Error> {
+        let section = section(&settings.table);
+        let address = Address::new(&settings.base_url, &section)?;
+        let wrong = |cause: String| Error::Unaskable(format!("{section} {cause}"));
+        let key_header = match settings.api_key_header.trim() {
+            "" if address.azure => "api-key",
+            "" => "authorization",
+            name => header::name(name).ok_or_else(|| wrong(format!("api_key_header: {name:?} is not the name of a header")))?,
+        };
+        let client = http::Client::new(&http::Settings { ca_file: settings.ca_file.clone(), ..http::Settings::default() })
+            .map_err(|error| wrong(error.to_string()))?;
+        Ok(Self {
+            settings,
+            address,
+            memory: Memory::default(),
+            breaker: Breaker::default(),
+            meter: Meter::default(),
+            client,
+            key_header,
+            gate: Gate::default(),
+            places: OnceLock::new(),
+        })
+    }
+
+    /// Calls it takes at once.
+    fn places(&self) -> usize {
+        match self.settings.max_concurrent {
+            0 => *self.places.get_or_init(|| if self.address.is_private() { 1 } else { 4 }),
+            configured => configured,
+        }
+    }
+
+    /// Sends one request to the address of this number and returns the body of a good answer.
+    pub(super) fn exchange(&self, address: usize, body: &Value, deadline: &Deadline) -> Result<Result<Value, Failure>, Error> {
+        let _pass = self.gate.enter(self.places(), deadline)?;
+        let url = &self.address.chat[address.min(self.address.chat.len() - 1)];
+        let bytes = body.to_string().into_bytes();
+        let mut request = http::Request::post(url, &bytes).header("content-type", "application/json").header("accept", "application/json");
+        request.timeout = self.settings.timeout;
+        request.max_body = LARGEST_ANSWER;
+        if let Some(key) = &self.settings.api_key {
+            let value = if self.key_header == "authorization" { format!("Bearer {}", key.expose()) } else { key.expose().to_owned() };
+            request = request.header(self.key_header, value);
+        }
+        let start = Instant::now();
+        let answer = self.client.send(&request, deadline);
+        let status = answer.as_ref().map_or(0, |answer| answer.status);
+        self.meter.request(status);
+        tracing::debug!(
+            model = self.settings.name,
+            host = self.address.host,
+            status,
+            ms = start.elapsed().as_millis() as u64,
+            "model call"
+        );
+        Ok(self.heard(answer))
+    }
+
+    fn heard(&self, answer: Result<http::Answer, http::Fault>) -> Result<Value, Failure> {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(fault) => {
+                // A fault of our own settings or of the deadline says nothing about the endpoint.
+                if fault.is_transient() || matches!(fault, http::Fault::Tls { .. }) {
+                    self.breaker.failed(Instant::now());
+                }
+                return Err(Failure::Fault(fault));
+            }
+        };
+        let pace = Pace::read(&answer.headers);
+        if !(200..300).contains(&answer.status) {
+            return Err(Failure::Complaint(Complaint::read(answer.status, &answer.body), pace));
+        }
+        let Ok(body) = serde_json::from_slice::<Value>(&answer.body) else { return Err(Failure::Foreign(answer.status)) };
+        match Complaint::under_good_status(answer.status, &body) {
+            Some(complaint) => Err(Failure::Complaint(complaint, pace)),
+            None => Ok(body),
+        }
+    }
+
+    /// Refuses while the endpoint is down or the day's tokens are used up.
+    pub(super) fn admit(&self) -> Result<(), Error> {
+        let now = OffsetDateTime::now_utc();
+        let cap = self.settings.daily_tokens;
+        if cap > 0 && self.meter.used_today(now) >= cap {
+            return Err(Error::RateLimited { model: self.settings.name.clone(), retry_after: Some(meter::until_midnight(now)) });
+        }
+        self.breaker
+            .admit(Instant::now())
+            .map_err(|left| self.failure(format!("it is down; tried again in {} s", left.max(Duration::from_secs(1)).as_secs())))
+    }
+
+    /// The failure of this endpoint for `cause`.
+    pub(super) fn failure(&self, cause: String) -> Error {
+        Error::Endpoint { model: self.settings.name.clone(), host: self.address.host.clone(), cause }
+    }
+}
+
+/// The table as written in the configuration: `[model]`, `[models.local]`.
+pub(super) fn section(table: &str) -> String {
+    if table.is_empty() { "[model]".into() } else { format!("[models.{table}]") }
+}
