@@ -1,0 +1,153 @@
+//! What single keys cannot know of each other.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use url::{Host, Url};
+
+use super::file::{Target, WebhookSignature};
+use super::problem::{Problem, nearest};
+use super::{Config, strict};
+use crate::http;
+
+impl Config {
+    /// Adds contradictions between keys to `problems`, and doubtful ones to the warnings.
+    pub(super) fn contradictions(&mut self, problems: &mut Vec<Problem>) {
+        self.agents_name_models(problems);
+        self.models_are_usable(problems);
+        self.plain_http_stays_private(problems);
+        let server = &self.file.server;
+        let secret = "server.webhook_secret_file";
+        if server.webhook_signature == WebhookSignature::Required
+            && server.webhook_secret_file.get().is_none()
+            && !self.inline.contains_key(secret)
+        {
+            let what = format!("every request would be refused: no secret is set; set {secret} or the variable ENCORD_WEBHOOK_SECRET");
+            problems.push(self.problem("server.webhook_signature", what));
+        }
+        for (key, empty) in [("server.listen", server.listen.is_empty()), ("server.allowed_origins", server.allowed_origins.is_empty())] {
+            if empty {
+                problems.push(self.problem(key, "must name at least one"));
+            }
+        }
+        for (key, path) in [
+            ("media.cache_dir", &self.file.media.cache_dir),
+            ("journal.path", &self.file.journal.path),
+            ("server.tls.certificate", &server.tls.certificate),
+            ("server.tls.private_key", &server.tls.private_key),
+        ] {
+            if path.get().is_none() {
+                problems.push(self.problem(key, "must not be empty"));
+            }
+        }
+    }
+
+    fn agents_name_models(&self, problems: &mut Vec<Problem>) {
+        for (path, agent) in &self.file.agent {
+            let key = |name: &str| format!("agent.{}.{name}", strict::shown(path));
+            if let Some(what) = self.unknown_model(&agent.model) {
+                problems.push(self.problem(&key("model"), what));
+            }
+            let blank = agent.classification.iter().any(|title| title.trim().is_empty());
+            if agent.target == Target::Frame && (agent.classification.is_empty() || blank) {
+                let what = "must name what to answer: titles or feature node hashes of classifications, or [\"*\"] for all";
+                problems.push(self.problem(&key("classification"), what));
+            }
+        }
+    }
+
+    fn models_are_usable(&mut self, problems: &mut Vec<Problem>) {
+        let mut warnings = Vec::new();
+        for (table, model) in self.all_models() {
+            let key = |name: &str| format!("{}.{name}", Self::model_key(table));
+            if model.name.trim().is_empty() {
+                problems.push(self.problem(&key("name"), "must not be empty"));
+            }
+            if model.temperature.is_some_and(|temperature| !(0.0..=2.0).contains(&temperature)) {
+                problems.push(self.problem(&key("temperature"), "must be a number from 0 to 2"));
+            }
+            if !model.api_key_header.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+                problems.push(self.problem(&key("api_key_header"), "is not a header's name, such as \"api-key\""));
+            }
+            for name in &model.fallback {
+                let itself = (name == table).then(|| "names itself".to_owned());
+                if let Some(what) = itself.or_else(|| self.unknown_model(name)) {
+                    problems.push(self.problem(&key("fallback"), what));
+                }
+            }
+            let budget = self.file.server.request_budget;
+            if model.timeout.0 > budget.0 {
+                let what = format!("{} is longer than server.request_budget ({budget}), which cuts it", model.timeout);
+                warnings.push(self.problem(&key("timeout"), what));
+            }
+        }
+        self.warnings.extend(warnings);
+    }
+
+    /// Why `name` is no model; nothing for `[model]` and for tables that exist.
+    fn unknown_model(&self, name: &str) -> Option<String> {
+        if name.is_empty() || self.file.models.contains_key(name) {
+            return None;
+        }
+        let hint = match nearest(name, self.file.models.keys().map(String::as_str)) {
+            Some(known) => format!("; did you mean {known:?}?"),
+            None => format!(": write a table [models.{}], or leave it empty for [model]", strict::shown(name)),
+        };
+        Some(format!("there is no model {name:?}{hint}"))
+    }
+
+    fn plain_http_stays_private(&mut self, problems: &mut Vec<Problem>) {
+        let mut addresses = vec![("encord.domain".to_owned(), &self.file.encord.domain)];
+        for (table, model) in self.all_models() {
+            addresses.push((format!("{}.base_url", Self::model_key(table)), &model.base_url));
+        }
+        let mut warnings = Vec::new();
+        for (key, address) in addresses {
+            let Some(url) = address.url().filter(|url| url.scheme() == "http") else { continue };
+            let host = url.host_str().unwrap_or_default().to_owned();
+            match leads_to(&url) {
+                Reach::Private => {}
+                Reach::Public => {
+                    let what = format!("plain http:// is for loopback and private addresses only, and {host} is public: write https://");
+                    problems.push(self.problem(&key, what));
+                }
+                // A box may start before its network: this must not end in an error that systemd does not retry.
+                Reach::Unknown => {
+                    let what = format!("{host} does not resolve now; it will be called only if its address is loopback or private");
+                    warnings.push(self.problem(&key, what));
+                }
+            }
+        }
+        self.warnings.extend(warnings);
+    }
+}
+
+enum Reach {
+    Private,
+    Public,
+    Unknown,
+}
+
+/// Where plain HTTP to `url` would go. A name is looked up, for three seconds at most.
+fn leads_to(url: &Url) -> Reach {
+    let settled = |private: bool| if private { Reach::Private } else { Reach::Public };
+    let Some(Host::Domain(name)) = url.host() else { return settled(http::is_private(url)) };
+    if name == "localhost" {
+        return Reach::Private;
+    }
+    let (sender, receiver) = mpsc::channel();
+    let (name, asked) = (name.to_owned(), url.clone());
+    let resolve = move || {
+        use std::net::ToSocketAddrs;
+        let found = (name.as_str(), 80).to_socket_addrs().is_ok_and(|mut found| found.next().is_some());
+        // The receiver may have given up.
+        let _ = sender.send(found.then(|| http::is_private(&asked)));
+    };
+    if std::thread::Builder::new().name("resolve".into()).spawn(resolve).is_err() {
+        return Reach::Unknown;
+    }
+    match receiver.recv_timeout(Duration::from_secs(3)) {
+        Ok(Some(private)) => settled(private),
+        _ => Reach::Unknown,
+    }
+}

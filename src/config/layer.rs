@@ -1,0 +1,202 @@
+//! The layers of a configuration, weakest first: files, credentials, environment. Each value remembers where it stands.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use config::{Map, Source, Value, ValueKind};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::problem::Problem;
+use super::strict::ENVIRONMENT;
+
+/// Environment variables: passed in, so that tests and reloads see what they should.
+pub type Env = BTreeMap<String, String>;
+
+/// One layer: a table of values.
+#[derive(Debug, Clone)]
+pub(super) struct Layer(pub Value);
+
+impl Source for Layer {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, config::ConfigError> {
+        self.0.clone().into_table()
+    }
+}
+
+/// The main file's drop-ins: `conf.d/*.toml` beside it, in order of name.
+pub(super) fn drop_ins(main: &Path) -> Result<Vec<PathBuf>, Problem> {
+    let directory = main.parent().unwrap_or(Path::new("")).join("conf.d");
+    let wrong = |error: std::io::Error| Problem::new(directory.display().to_string(), "", format!("cannot be listed: {error}"));
+    let entries = match std::fs::read_dir(&directory) {
+        Ok(entries) => entries,
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => return Ok(Vec::new()),
+        Err(error) => return Err(wrong(error)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(wrong)?.path();
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if path.extension().is_some_and(|extension| extension == "toml") && !hidden {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Reads one file's text. Every syntax error is added to `problems`, with line and column; then the layer is empty.
+pub(super) fn of_text(name: &str, text: &str, problems: &mut Vec<Problem>) -> Layer {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let place = Place { name, text };
+    if !errors.is_empty() {
+        // One slip often makes the parser stumble on: the first few say it all.
+        for error in errors.iter().take(3) {
+            // Only the message: the error's own display quotes the line, which may hold a pasted key.
+            problems.push(Problem::new(place.line_and_column(error.span()), "", format!("is not TOML: {}", error.message())));
+        }
+        return Layer(Map::<String, Value>::new().into());
+    }
+    let mut converted = table_of(table.get_ref(), &place, problems);
+    if let ValueKind::Table(root) = &mut converted.kind {
+        if let Some(agents) = root.remove("agent") {
+            root.insert("agent".into(), by_path(agents, problems));
+        }
+    }
+    Layer(converted)
+}
+
+struct Place<'a> {
+    name: &'a str,
+    text: &'a str,
+}
+
+impl Place<'_> {
+    fn line(&self, span: Range<usize>) -> usize {
+        1 + self.text.as_bytes().iter().take(span.start).filter(|b| **b == b'\n').count()
+    }
+
+    fn origin(&self, span: Range<usize>) -> String {
+        format!("{}:{}", self.name, self.line(span))
+    }
+
+    fn line_and_column(&self, span: Option<Range<usize>>) -> String {
+        let span = span.unwrap_or(0..0);
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        format!("{}:{}:{column}", self.name, self.line(span))
+    }
+}
+
+fn table_of(table: &DeTable<'_>, place: &Place<'_>, problems: &mut Vec<Problem>) -> Value {
+    let mut values = Map::new();
+    for (key, value) in table {
+        values.insert(key.get_ref().clone().into_owned(), value_of(value, key.span(), place, problems));
+    }
+    values.into()
+}
+
+/// The line of a value is the one its key stands on, so that a table is named by its header.
+fn value_of(value: &Spanned<DeValue<'_>>, key: Range<usize>, place: &Place<'_>, problems: &mut Vec<Problem>) -> Value {
+    let origin = place.origin(key.clone());
+    let kind = match value.get_ref() {
+        DeValue::String(text) => ValueKind::String(text.clone().into_owned()),
+        DeValue::Boolean(word) => ValueKind::Boolean(*word),
+        DeValue::Integer(digits) => match i64::from_str_radix(digits.as_str(), digits.radix()) {
+            Ok(number) => ValueKind::I64(number),
+            Err(_) => {
+                problems.push(Problem::new(&origin, "", format!("the number {digits} is too large")));
+                ValueKind::I64(0)
+            }
+        },
+        DeValue::Float(digits) => ValueKind::Float(digits.as_str().parse().unwrap_or(f64::NAN)),
+        DeValue::Datetime(_) => ValueKind::Nil,
+        DeValue::Array(items) => {
+            ValueKind::Array(items.iter().map(|item| value_of(item, item.span(), place, problems)).collect())
+        }
+        DeValue::Table(table) => table_of(table, place, problems).kind,
+    };
+    Value::new(Some(&origin), kind)
+}
+
+/// `[[agent]]` tables as one table by path, so that a later layer amends the agent it names and adds those that are new.
+fn by_path(agents: Value, problems: &mut Vec<Problem>) -> Value {
+    let origin = agents.origin().unwrap_or_default().to_owned();
+    let ValueKind::Array(items) = agents.kind else {
+        problems.push(Problem::new(origin, "agent", "must be written as [[agent]], with two brackets, once for each agent"));
+        return Map::<String, Value>::new().into();
+    };
+    let mut paths: Map<String, Value> = Map::new();
+    for item in items {
+        let origin = item.origin().unwrap_or_default().to_owned();
+        let path = match &item.kind {
+            ValueKind::Table(keys) => keys.get("path").map_or(Some("/".into()), |path| path.clone().into_string().ok()),
+            _ => None,
+        };
+        // A path that is no text is complained about when the agent is read.
+        let path = path.unwrap_or_else(|| format!("(line {})", origin.rsplit(':').next().unwrap_or_default()));
+        if let Some(first) = paths.get(&path) {
+            let first = first.origin().unwrap_or_default();
+            problems.push(Problem::new(origin, "agent", format!("the path {path:?} is already taken by the agent at {first}")));
+            continue;
+        }
+        paths.insert(path, item);
+    }
+    Value::new(Some(&origin), ValueKind::Table(paths))
+}
+
+/// Files that systemd unpacked for this service, and the keys they stand for.
+pub(super) fn of_credentials(env: &Env) -> Layer {
+    const NAMES: [(&str, &str); 6] = [
+        ("encord_ssh_key", "encord.ssh_key_file"),
+        ("encord_ssh_key_password", "encord.ssh_key_password_file"),
+        ("model_api_key", "model.api_key_file"),
+        ("webhook_secret", "server.webhook_secret_file"),
+        ("access_token", "server.access_token_file"),
+        ("tls_private_key", "server.tls.private_key"),
+    ];
+    let mut root = Map::<String, Value>::new().into();
+    let Some(directory) = env.get("CREDENTIALS_DIRECTORY").filter(|directory| !directory.is_empty()) else { return Layer(root) };
+    for (name, key) in NAMES {
+        let file = Path::new(directory).join(name);
+        if file.exists() {
+            let path: Vec<&str> = key.split('.').collect();
+            put(&mut root, &path, &format!("credential {name}"), &file.to_string_lossy());
+        }
+    }
+    Layer(root)
+}
+
+/// `EDGELABEL__SECTION__KEY`; `EDGELABEL__AGENT__KEY` speaks of the agent at `/`.
+pub(super) fn of_environment(env: &Env) -> Layer {
+    let mut root = Map::<String, Value>::new().into();
+    for (name, text) in env {
+        let Some(key) = name.strip_prefix("EDGELABEL__") else { continue };
+        let key = key.to_lowercase();
+        let mut path: Vec<&str> = key.split("__").collect();
+        if path.first() == Some(&"agent") {
+            path.insert(1, "/");
+        }
+        put(&mut root, &path, &format!("{ENVIRONMENT}{name}"), text);
+    }
+    Layer(root)
+}
+
+/// Sets one text at `path`, making tables on the way.
+pub(super) fn put(root: &mut Value, path: &[&str], origin: &str, text: &str) {
+    let Some((segment, inner)) = path.split_first() else { return };
+    if !matches!(root.kind, ValueKind::Table(_)) {
+        root.kind = ValueKind::Table(Map::new());
+    }
+    let ValueKind::Table(table) = &mut root.kind else { return };
+    if inner.is_empty() {
+        table.insert((*segment).to_owned(), Value::new(Some(&origin.to_owned()), text));
+    } else {
+        let child = table.entry((*segment).to_owned()).or_insert_with(|| Value::new(Some(&origin.to_owned()), Map::<String, Value>::new()));
+        put(child, inner, origin, text);
+    }
+}

@@ -1,0 +1,259 @@
+//! Each part's own settings, made from the merged configuration. Key files are read here, when a part needs them.
+
+use std::path::Path;
+
+use super::file::{self, Decoder, Detail};
+use super::problem::{Invalid, Problem};
+use super::value::FilePath;
+use super::{Config, secret, strict};
+use crate::ids::Secret;
+use crate::{agent, encord, http, media, model};
+
+impl Config {
+    /// Everything the daemon needs can be made: reads all key files and looks at all named files.
+    ///
+    /// # Errors
+    /// All that is missing, unreadable or empty.
+    pub fn ready(&mut self) -> Result<(), Invalid> {
+        let mut problems = Vec::new();
+        let mut note = |result: Result<(), Invalid>| problems.extend(result.err().map(|invalid| invalid.problems).unwrap_or_default());
+        note(self.encord().map(drop));
+        note(self.models().map(drop));
+        note(self.access_token().map(drop));
+        note(self.webhook_secrets().map(drop));
+        problems.extend(self.unreadable_anchors());
+        self.warnings.extend(self.doubtful_files());
+        Invalid::unless_none(problems)
+    }
+
+    /// Settings for [`encord::Encord`].
+    ///
+    /// # Errors
+    /// There is no key, or its file cannot be used.
+    pub fn encord(&self) -> Result<encord::Settings, Invalid> {
+        let written = &self.file.encord;
+        let key = "encord.ssh_key_file";
+        let missing_default = self.origin(key) == "default" && written.ssh_key_file.get().is_some_and(|path| !path.exists());
+        let found = if missing_default { None } else { self.secret(key, &written.ssh_key_file)? };
+        let Some(ssh_key) = found else {
+            let what = "there is no Encord key: put an OpenSSH Ed25519 private key whose public half is registered at Encord \
+                        into /etc/edgelabel/encord_ed25519, or name another file here, or give it as the systemd credential \
+                        encord_ssh_key, or set the variable ENCORD_SSH_KEY_FILE or ENCORD_SSH_KEY";
+            return Err(Problem::new("", key, what).into());
+        };
+        Ok(encord::Settings {
+            domain: written.domain.0.clone(),
+            ssh_key,
+            ssh_key_origin: self.place(key, &written.ssh_key_file),
+            ssh_key_password: self.secret("encord.ssh_key_password_file", &written.ssh_key_password_file)?,
+            ca_file: written.ca_file.owned(),
+            ontology_ttl: written.ontology_ttl.0,
+        })
+    }
+
+    /// Settings for [`media::Media`].
+    pub fn media(&self) -> media::Settings {
+        let written = &self.file.media;
+        let decoder = match written.decoder {
+            Decoder::Auto => "auto",
+            Decoder::Software => "software",
+            Decoder::Vaapi => "vaapi",
+            Decoder::Nvdec => "nvdec",
+            Decoder::V4l2 => "v4l2",
+        };
+        media::Settings {
+            decoder: decoder.into(),
+            cache_dir: written.cache_dir.0.clone(),
+            cache_bytes: written.cache_bytes.0,
+            max_image_side: written.max_image_side.0 as u32,
+            max_pixels: written.max_pixels.0,
+            jpeg_quality: written.jpeg_quality.0 as u8,
+            http: http::Settings { ca_file: written.ca_file.owned(), ..Default::default() },
+            workers: written.workers.0 as usize,
+            program: std::env::current_exe().unwrap_or_else(|_| "/usr/bin/edgelabel".into()),
+        }
+    }
+
+    /// Settings for [`model::Models`]: `[model]` first, then the `[models.NAME]` tables.
+    ///
+    /// # Errors
+    /// A key file cannot be used, or OpenAI's own endpoint has no key.
+    pub fn models(&self) -> Result<Vec<model::Settings>, Invalid> {
+        let mut problems = Vec::new();
+        let mut endpoints = Vec::new();
+        for (table, written) in self.all_models() {
+            match self.endpoint(table, written) {
+                Ok(endpoint) => endpoints.push(endpoint),
+                // The default endpoint may lack its key when every agent uses another one.
+                Err(_) if table.is_empty() && !self.default_model_is_used() => {}
+                Err(invalid) => problems.extend(invalid.problems),
+            }
+        }
+        Invalid::unless_none(problems)?;
+        Ok(endpoints)
+    }
+
+    fn endpoint(&self, table: &str, written: &file::Model) -> Result<model::Settings, Invalid> {
+        let key = format!("{}.api_key_file", Self::model_key(table));
+        let api_key = self.secret(&key, &written.api_key_file)?;
+        let host = written.base_url.url().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
+        let others = if table.is_empty() { ", or give it as the systemd credential model_api_key, or set the variable OPENAI_API_KEY" } else { "" };
+        if api_key.is_none() && host == "api.openai.com" {
+            return Err(Problem::new("", key, format!("there is no key for {host}: name a file that holds it{others}")).into());
+        }
+        let api_key_setting = if api_key.is_some() { self.place(&key, &written.api_key_file) } else { key };
+        let detail = match written.detail {
+            Detail::Auto => "auto",
+            Detail::Low => "low",
+            Detail::High => "high",
+        };
+        Ok(model::Settings {
+            table: table.to_owned(),
+            base_url: written.base_url.0.clone(),
+            name: written.name.clone(),
+            api_key,
+            api_key_setting,
+            ca_file: written.ca_file.owned(),
+            timeout: written.timeout.0,
+            max_answer_tokens: written.max_answer_tokens.0 as u32,
+            detail: detail.into(),
+            max_image_side: written.max_image_side.0 as u32,
+            max_concurrent: written.max_concurrent.0 as usize,
+            daily_tokens: written.daily_tokens.0,
+            temperature: written.temperature,
+            api_key_header: written.api_key_header.clone(),
+            allowed_projects: written.allowed_projects.clone(),
+            fallback: written.fallback.clone(),
+        })
+    }
+
+    /// The agents, in order of path.
+    pub fn agents(&self) -> Vec<agent::Settings> {
+        let settings = |written: &file::Agent| agent::Settings {
+            path: written.path.0.clone(),
+            classification: written.classification.clone(),
+            target: match written.target {
+                file::Target::Frame => agent::Target::Frame,
+                file::Target::Objects => agent::Target::Objects,
+            },
+            prompt: written.prompt.clone(),
+            template: written.template.clone(),
+            language: written.language.clone(),
+            existing: match written.existing {
+                file::Existing::Replace => agent::Existing::Replace,
+                file::Existing::Keep => agent::Existing::Keep,
+                file::Existing::Fail => agent::Existing::Fail,
+            },
+            reply: match written.reply {
+                file::Reply::Empty => agent::ReplyStyle::Empty,
+                file::Reply::Summary => agent::ReplyStyle::Summary,
+            },
+            model: written.model.clone(),
+            confidence: written.confidence.0,
+        };
+        self.file.agent.values().map(settings).collect()
+    }
+
+    /// The token that webhook paths begin with, if one is set.
+    ///
+    /// # Errors
+    /// The file cannot be used, or the token cannot stand in a path.
+    pub fn access_token(&self) -> Result<Option<Secret>, Invalid> {
+        let key = "server.access_token_file";
+        let token = self.secret(key, &self.file.server.access_token_file)?;
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+        match &token {
+            Some(token) if !token.expose().bytes().all(plain) => {
+                Err(self.problem(key, "the token must be of letters, digits and - . _ ~ only, as it stands in an address").into())
+            }
+            Some(token) if token.expose().len() < 16 => {
+                let what = "the token is too short to be unguessable: make one of at least 16 characters, such as with `openssl rand -hex 24`";
+                Err(self.problem(key, what).into())
+            }
+            _ => Ok(token),
+        }
+    }
+
+    /// The secrets that webhook signatures may be made with; none when signatures are not looked at.
+    ///
+    /// # Errors
+    /// The file cannot be used.
+    pub fn webhook_secrets(&self) -> Result<Vec<Secret>, Invalid> {
+        let lines = self.secret("server.webhook_secret_file", &self.file.server.webhook_secret_file)?;
+        let lines = lines.as_ref().map_or("", Secret::expose).lines();
+        Ok(lines.map(str::trim).filter(|line| !line.is_empty()).map(Secret::new).collect())
+    }
+
+    /// `[model]` under the name `""`, then the `[models.NAME]` tables.
+    pub(super) fn all_models(&self) -> impl Iterator<Item = (&str, &file::Model)> {
+        std::iter::once(("", &self.file.model)).chain(self.file.models.iter().map(|(name, model)| (name.as_str(), model)))
+    }
+
+    pub(super) fn model_key(table: &str) -> String {
+        if table.is_empty() { "model".into() } else { format!("models.{}", strict::shown(table)) }
+    }
+
+    fn default_model_is_used(&self) -> bool {
+        self.file.agent.values().any(|agent| agent.model.is_empty())
+    }
+
+    fn secret(&self, key: &str, file: &FilePath) -> Result<Option<Secret>, Problem> {
+        match (self.inline.get(key), file.get()) {
+            (Some(secret), _) => Ok(Some(secret.clone())),
+            (None, Some(path)) => secret::read(path).map(|found| Some(found.secret)).map_err(|what| self.problem(key, what)),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Where a secret is, for people who have to mend it: a file with the key that names it, a variable, a credential.
+    fn place(&self, key: &str, file: &FilePath) -> String {
+        match file.get() {
+            _ if self.inline.contains_key(key) => self.origin(key).trim_start_matches(strict::ENVIRONMENT).to_owned(),
+            Some(path) => format!("{} ({key})", path.display()),
+            None => key.to_owned(),
+        }
+    }
+
+    fn unreadable_anchors(&self) -> Vec<Problem> {
+        let mut named = vec![
+            ("encord.ca_file".to_owned(), &self.file.encord.ca_file),
+            ("media.ca_file".to_owned(), &self.file.media.ca_file),
+            ("server.tls.client_ca".to_owned(), &self.file.server.tls.client_ca),
+        ];
+        named.extend(self.all_models().map(|(table, model)| (format!("{}.ca_file", Self::model_key(table)), &model.ca_file)));
+        let wrong = |(key, file): (String, &FilePath)| {
+            let path = file.get()?;
+            let error = std::fs::File::open(path).err()?;
+            Some(self.problem(&key, format!("{} cannot be read: {error}", path.display())))
+        };
+        named.into_iter().filter_map(wrong).collect()
+    }
+
+    /// Key files that others can read, and a certificate that is still to be made.
+    fn doubtful_files(&self) -> Vec<Problem> {
+        let server = &self.file.server;
+        let mut secrets = vec![
+            ("encord.ssh_key_file".to_owned(), &self.file.encord.ssh_key_file),
+            ("encord.ssh_key_password_file".to_owned(), &self.file.encord.ssh_key_password_file),
+            ("server.access_token_file".to_owned(), &server.access_token_file),
+            ("server.webhook_secret_file".to_owned(), &server.webhook_secret_file),
+            ("server.tls.private_key".to_owned(), &server.tls.private_key),
+        ];
+        secrets.extend(self.all_models().map(|(table, model)| (format!("{}.api_key_file", Self::model_key(table)), &model.api_key_file)));
+        let mut found = Vec::new();
+        for (key, file) in secrets {
+            let read = file.get().filter(|_| !self.inline.contains_key(key.as_str())).map(secret::read);
+            if let Some(what) = read.and_then(|read| read.ok()?.warning) {
+                found.push(self.problem(&key, what));
+            }
+        }
+        for (key, file) in [("server.tls.certificate", &server.tls.certificate), ("server.tls.private_key", &server.tls.private_key)] {
+            let missing = file.get().filter(|path| !Path::exists(path));
+            if let Some(path) = missing {
+                let what = format!("{} does not exist: make it with `edgelabel cert init --name HOST`, or name your own", path.display());
+                found.push(self.problem(key, what));
+            }
+        }
+        found
+    }
+}
