@@ -1,1 +1,7 @@
-fn main() {}
+//! The `edgelabel` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    edgelabel::cli::main()
+}

@@ -1,1 +1,111 @@
-//! cli
+//! The command line: one file per command, thin; and the one place that knows exit codes.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, Env, Invalid};
+
+mod check;
+mod pending;
+mod progress;
+mod trigger;
+
+/// Answers Encord's label editor from a box in your own network.
+///
+/// An annotator presses a button; edgelabel fetches the one frame they look at, asks the configured model, and saves
+/// the answer to the label row.
+#[derive(Debug, Parser)]
+#[command(name = "edgelabel", version, propagate_version = true, max_term_width = 100, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0   done
+  1   it failed
+  2   wrong usage
+  78  wrong configuration (systemd does not restart on it)
+
+Files:
+  /etc/edgelabel/config.toml       the configuration; every key is explained in it
+  /etc/edgelabel/conf.d/*.toml     amendments, read in order of name
+  /etc/edgelabel/certs/            the server's certificate and key
+
+Environment:
+  EDGELABEL__SECTION__KEY          any key, such as EDGELABEL__SERVER__REQUEST_BUDGET=30s
+  ENCORD_SSH_KEY_FILE, ENCORD_SSH_KEY, ENCORD_DOMAIN, ENCORD_WEBHOOK_SECRET, OPENAI_API_KEY, OPENAI_BASE_URL
+                                   win over the files";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::Arguments),
+    Trigger(trigger::Arguments),
+    Pending(pending::Arguments),
+}
+
+/// Where the configuration is.
+#[derive(Debug, Args)]
+struct ConfigArgument {
+    /// Configuration file; conf.d/*.toml beside it is read too [default: /etc/edgelabel/config.toml]
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+}
+
+impl ConfigArgument {
+    /// Reads the configuration in this process's environment and prints its warnings.
+    fn load(&self) -> Result<Config, Invalid> {
+        let config = Config::load(self.config.as_deref(), &environment())?;
+        for warning in &config.warnings {
+            eprintln!("warning: {warning}");
+        }
+        Ok(config)
+    }
+}
+
+fn environment() -> Env {
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
+}
+
+/// Runs the command that the program's arguments name.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => {
+            // Help and version are asked for and go to stdout; all else is wrong usage. A closed stdout is no failure.
+            let _ = usage.print();
+            return ExitCode::from(if usage.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let done = match cli.command {
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Trigger(arguments) => trigger::run(&arguments),
+        Command::Pending(arguments) => pending::run(&arguments),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("edgelabel: {error:#}");
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+/// 78 for a configuration that cannot be used, whatever it is wrapped in; 1 for everything else.
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.chain().any(|cause| cause.is::<Invalid>()) { 78 } else { 1 }
+}
+
+/// Prints to stdout. A reader that went away, as in `| head`, ends the printing and is no failure.
+fn print(text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
+}

@@ -63,9 +63,6 @@ impl Config {
             if model.name.trim().is_empty() {
                 problems.push(self.problem(&key("name"), "must not be empty"));
             }
-            if model.temperature.is_some_and(|temperature| !(0.0..=2.0).contains(&temperature)) {
-                problems.push(self.problem(&key("temperature"), "must be a number from 0 to 2"));
-            }
             if !model.api_key_header.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
                 problems.push(self.problem(&key("api_key_header"), "is not a header's name, such as \"api-key\""));
             }

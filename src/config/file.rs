@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::value::{Address, AgentPath, BaseUrl, FilePath, Fraction, LogLevel, Size, Span, WebOrigin, Within};
+use super::value::{Address, AgentPath, BaseUrl, ClientNetwork, FilePath, LogLevel, Size, Span, UpTo, WebOrigin, Within};
 use crate::ids::ProjectHash;
 
 const TCP_MOST: u64 = 65_536;
@@ -53,6 +53,8 @@ pub struct Server {
     pub allowed_origins: Vec<WebOrigin>,
     /// Projects that may be worked on; empty for every project the key can open.
     pub allowed_projects: Vec<ProjectHash>,
+    /// Networks that may connect; empty for everyone who can reach the port.
+    pub allowed_clients: Vec<ClientNetwork>,
     /// File with a token that the webhook's path must begin with.
     pub access_token_file: FilePath,
     /// File with the webhook's secrets, one a line.
@@ -61,6 +63,8 @@ pub struct Server {
     pub webhook_signature: WebhookSignature,
     /// Certificates.
     pub tls: Tls,
+    /// Bounds on time, size and number.
+    pub limits: Limits,
 }
 
 impl Default for Server {
@@ -73,10 +77,12 @@ impl Default for Server {
             shutdown_grace: Span::seconds(60),
             allowed_origins: vec![WebOrigin("https://app.encord.com".into()), WebOrigin("https://app.us.encord.com".into())],
             allowed_projects: Vec::new(),
+            allowed_clients: Vec::new(),
             access_token_file: FilePath::default(),
             webhook_secret_file: FilePath::default(),
             webhook_signature: WebhookSignature::WhenPresent,
             tls: Tls::default(),
+            limits: Limits::default(),
         }
     }
 }
@@ -109,17 +115,68 @@ impl Default for Tls {
     }
 }
 
+/// `[server.limits]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// From the TCP connection to the end of the TLS handshake.
+    pub handshake_time: Span,
+    /// Silence after the handshake, before the first request.
+    pub first_byte_time: Span,
+    /// From a request's first byte to the end of its header.
+    pub header_time: Span,
+    /// Request line and header together.
+    pub header_bytes: Size,
+    /// From the end of the header to the end of the body.
+    pub body_time: Span,
+    /// A request's body.
+    pub body_bytes: Size,
+    /// Silence between requests on a kept connection.
+    pub idle_time: Span,
+    /// How long a caller may refuse to take the answer.
+    pub write_time: Span,
+    /// Connections in all.
+    pub connections: Within<1, TCP_MOST>,
+    /// Connections of one address.
+    pub connections_per_address: Within<1, TCP_MOST>,
+    /// Concurrent HTTP/2 streams of one connection.
+    pub streams_per_connection: Within<1, 1024>,
+    /// Requests after which a connection is closed.
+    pub requests_per_connection: Within<1, U32_MOST>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            handshake_time: Span::seconds(10),
+            first_byte_time: Span::seconds(75),
+            header_time: Span::seconds(10),
+            header_bytes: Size(16 << 10),
+            body_time: Span::seconds(10),
+            body_bytes: Size(64 << 10),
+            idle_time: Span::seconds(75),
+            write_time: Span::seconds(20),
+            connections: Within(512),
+            connections_per_address: Within(64),
+            streams_per_connection: Within(32),
+            requests_per_connection: Within(10_000),
+        }
+    }
+}
+
 /// `[admin]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
     /// Where health, metrics and the status page are served in plain HTTP.
     pub listen: Address,
+    /// File with a token to ask for; needed when the address is not loopback.
+    pub token_file: FilePath,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: Address(([127, 0, 0, 1], 9464).into()) }
+        Self { listen: Address(([127, 0, 0, 1], 9464).into()), token_file: FilePath::default() }
     }
 }
 
@@ -179,7 +236,7 @@ pub struct Model {
     pub daily_tokens: Within<0, { i64::MAX as u64 }>,
     /// Sampling temperature, 0 to 2; not sent when not set.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub temperature: Option<f64>,
+    pub temperature: Option<UpTo<2>>,
     /// Projects whose pictures may go to this model; empty for all.
     pub allowed_projects: Vec<ProjectHash>,
     /// Names of `[models.NAME]` tables to try, in order, when this endpoint fails.
@@ -242,7 +299,7 @@ pub struct Agent {
     /// Name of a `[models.NAME]` table; empty for `[model]`.
     pub model: String,
     /// Confidence that is written with each answer.
-    pub confidence: Fraction,
+    pub confidence: UpTo<1>,
 }
 
 impl Default for Agent {
@@ -257,7 +314,7 @@ impl Default for Agent {
             existing: Existing::Replace,
             reply: Reply::Empty,
             model: String::new(),
-            confidence: Fraction(0.5),
+            confidence: UpTo(0.5),
         }
     }
 }
@@ -355,11 +412,13 @@ pub struct Journal {
     pub path: FilePath,
     /// Longest pause between two tries of a late save; the first is 5 s.
     pub retry_max: Span,
+    /// Most answers that may wait.
+    pub max_entries: Within<1, 1_000_000>,
 }
 
 impl Default for Journal {
     fn default() -> Self {
-        Self { path: "/var/lib/edgelabel/journal.db".into(), retry_max: Span::seconds(60) }
+        Self { path: "/var/lib/edgelabel/journal.db".into(), retry_max: Span::seconds(60), max_entries: Within(10_000) }
     }
 }
 

@@ -115,9 +115,7 @@ fn value_of(value: &Spanned<DeValue<'_>>, key: Range<usize>, place: &Place<'_>, 
         },
         DeValue::Float(digits) => ValueKind::Float(digits.as_str().parse().unwrap_or(f64::NAN)),
         DeValue::Datetime(_) => ValueKind::Nil,
-        DeValue::Array(items) => {
-            ValueKind::Array(items.iter().map(|item| value_of(item, item.span(), place, problems)).collect())
-        }
+        DeValue::Array(items) => ValueKind::Array(items.iter().map(|item| value_of(item, item.span(), place, problems)).collect()),
         DeValue::Table(table) => table_of(table, place, problems).kind,
     };
     Value::new(Some(&origin), kind)
@@ -151,12 +149,13 @@ fn by_path(agents: Value, problems: &mut Vec<Problem>) -> Value {
 
 /// Files that systemd unpacked for this service, and the keys they stand for.
 pub(super) fn of_credentials(env: &Env) -> Layer {
-    const NAMES: [(&str, &str); 6] = [
+    const NAMES: [(&str, &str); 7] = [
         ("encord_ssh_key", "encord.ssh_key_file"),
         ("encord_ssh_key_password", "encord.ssh_key_password_file"),
         ("model_api_key", "model.api_key_file"),
         ("webhook_secret", "server.webhook_secret_file"),
         ("access_token", "server.access_token_file"),
+        ("admin_token", "admin.token_file"),
         ("tls_private_key", "server.tls.private_key"),
     ];
     let mut root = Map::<String, Value>::new().into();

@@ -134,7 +134,11 @@ fn seed_variables(env: &Env, warnings: &mut Vec<Problem>) -> (layer::Layer, Inli
         (Some(file), None) => layer::put(&mut root, &["encord", "ssh_key_file"], &origin("ENCORD_SSH_KEY_FILE"), &file),
         (Some(file), Some(_)) if Path::new(&file).exists() => {
             layer::put(&mut root, &["encord", "ssh_key_file"], &origin("ENCORD_SSH_KEY_FILE"), &file);
-            warnings.push(Problem::new(origin("ENCORD_SSH_KEY"), "", "is ignored because ENCORD_SSH_KEY_FILE is set too: unset one of them"));
+            warnings.push(Problem::new(
+                origin("ENCORD_SSH_KEY"),
+                "",
+                "is ignored because ENCORD_SSH_KEY_FILE is set too: unset one of them",
+            ));
         }
         (Some(_), Some(_)) => {
             secrets.push(("ENCORD_SSH_KEY", "encord.ssh_key_file"));

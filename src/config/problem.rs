@@ -97,8 +97,7 @@ mod tests {
 
     #[test]
     fn every_problem_stands_on_its_own_line() {
-        let invalid =
-            Invalid { problems: vec![Problem::new("a.toml:3", "server.listen", "wrong"), Problem::new("", "encord", "missing")] };
+        let invalid = Invalid { problems: vec![Problem::new("a.toml:3", "server.listen", "wrong"), Problem::new("", "encord", "missing")] };
         assert_eq!(invalid.to_string(), "wrong configuration, 2 problems:\n  a.toml:3: server.listen: wrong\n  encord: missing");
     }
 }

@@ -26,7 +26,9 @@ pub(super) fn read(path: &Path) -> Result<Found, String> {
     let shown = path.display();
     let file = std::fs::File::open(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => format!("{shown} does not exist"),
-        std::io::ErrorKind::PermissionDenied => format!("{shown} may not be read by this user: give it to the user of the service (chown, chmod 600)"),
+        std::io::ErrorKind::PermissionDenied => {
+            format!("{shown} may not be read by this user: give it to the user of the service (chown, chmod 600)")
+        }
         _ => format!("{shown} cannot be read: {error}"),
     })?;
     let facts = file.metadata().map_err(|error| format!("{shown} cannot be read: {error}"))?;

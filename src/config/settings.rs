@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use super::file::{self, Decoder, Detail};
+use super::file::{self, Decoder, Detail, WebhookSignature};
 use super::problem::{Invalid, Problem};
 use super::value::FilePath;
 use super::{Config, secret, strict};
 use crate::ids::Secret;
-use crate::{agent, encord, http, media, model};
+use crate::{agent, encord, http, journal, media, model, server};
 
 impl Config {
     /// Everything the daemon needs can be made: reads all key files and looks at all named files.
@@ -21,6 +21,7 @@ impl Config {
         note(self.models().map(drop));
         note(self.access_token().map(drop));
         note(self.webhook_secrets().map(drop));
+        note(self.admin().map(drop));
         problems.extend(self.unreadable_anchors());
         self.warnings.extend(self.doubtful_files());
         Invalid::unless_none(problems)
@@ -97,7 +98,8 @@ impl Config {
         let key = format!("{}.api_key_file", Self::model_key(table));
         let api_key = self.secret(&key, &written.api_key_file)?;
         let host = written.base_url.url().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
-        let others = if table.is_empty() { ", or give it as the systemd credential model_api_key, or set the variable OPENAI_API_KEY" } else { "" };
+        let others =
+            if table.is_empty() { ", or give it as the systemd credential model_api_key, or set the variable OPENAI_API_KEY" } else { "" };
         if api_key.is_none() && host == "api.openai.com" {
             return Err(Problem::new("", key, format!("there is no key for {host}: name a file that holds it{others}")).into());
         }
@@ -120,7 +122,7 @@ impl Config {
             max_image_side: written.max_image_side.0 as u32,
             max_concurrent: written.max_concurrent.0 as usize,
             daily_tokens: written.daily_tokens.0,
-            temperature: written.temperature,
+            temperature: written.temperature.map(|temperature| temperature.0),
             api_key_header: written.api_key_header.clone(),
             allowed_projects: written.allowed_projects.clone(),
             fallback: written.fallback.clone(),
@@ -154,6 +156,53 @@ impl Config {
         self.file.agent.values().map(settings).collect()
     }
 
+    /// Settings for [`journal::Journal`].
+    pub fn journal(&self) -> journal::Settings {
+        let written = &self.file.journal;
+        journal::Settings { path: written.path.0.clone(), retry_max: written.retry_max.0, max_entries: written.max_entries.0 as usize }
+    }
+
+    /// Settings of the HTTPS door.
+    ///
+    /// # Errors
+    /// A file with a token or secrets cannot be used.
+    pub fn server(&self) -> Result<server::Settings, Invalid> {
+        let written = &self.file.server;
+        Ok(server::Settings {
+            listen: written.listen.iter().map(|address| address.0).collect(),
+            tls: server::TlsSettings {
+                certificate: written.tls.certificate.0.clone(),
+                private_key: written.tls.private_key.0.clone(),
+                client_ca: written.tls.client_ca.owned(),
+            },
+            request_budget: written.request_budget.0,
+            shutdown_grace: written.shutdown_grace.0,
+            allowed_origins: written.allowed_origins.iter().map(|origin| origin.0.clone()).collect(),
+            allowed_projects: written.allowed_projects.clone(),
+            allowed_clients: written.allowed_clients.iter().map(|network| network.0).collect(),
+            access_token: self.access_token()?,
+            webhook_secrets: self.webhook_secrets()?,
+            webhook_signature: match written.webhook_signature {
+                WebhookSignature::WhenPresent => server::SignaturePolicy::WhenPresent,
+                WebhookSignature::Required => server::SignaturePolicy::Required,
+            },
+            agent_paths: self.file.agent.values().map(|agent| agent.path.0.clone()).collect(),
+            limits: limits(&written.limits),
+        })
+    }
+
+    /// Settings of the admin address.
+    ///
+    /// # Errors
+    /// The token's file cannot be used, or others could reach the address without one.
+    pub fn admin(&self) -> Result<server::AdminSettings, Invalid> {
+        let written = &self.file.admin;
+        let token = self.secret("admin.token_file", &written.token_file)?;
+        let admin = server::AdminSettings { listen: written.listen.0, token };
+        admin.check().map_err(|what| self.problem("admin.listen", what))?;
+        Ok(admin)
+    }
+
     /// The token that webhook paths begin with, if one is set.
     ///
     /// # Errors
@@ -167,7 +216,8 @@ impl Config {
                 Err(self.problem(key, "the token must be of letters, digits and - . _ ~ only, as it stands in an address").into())
             }
             Some(token) if token.expose().len() < 16 => {
-                let what = "the token is too short to be unguessable: make one of at least 16 characters, such as with `openssl rand -hex 24`";
+                let what =
+                    "the token is too short to be unguessable: make one of at least 16 characters, such as with `openssl rand -hex 24`";
                 Err(self.problem(key, what).into())
             }
             _ => Ok(token),
@@ -180,8 +230,7 @@ impl Config {
     /// The file cannot be used.
     pub fn webhook_secrets(&self) -> Result<Vec<Secret>, Invalid> {
         let lines = self.secret("server.webhook_secret_file", &self.file.server.webhook_secret_file)?;
-        let lines = lines.as_ref().map_or("", Secret::expose).lines();
-        Ok(lines.map(str::trim).filter(|line| !line.is_empty()).map(Secret::new).collect())
+        Ok(server::settings::secrets_in(lines.as_ref().map_or("", Secret::expose)))
     }
 
     /// `[model]` under the name `""`, then the `[models.NAME]` tables.
@@ -237,6 +286,7 @@ impl Config {
             ("encord.ssh_key_password_file".to_owned(), &self.file.encord.ssh_key_password_file),
             ("server.access_token_file".to_owned(), &server.access_token_file),
             ("server.webhook_secret_file".to_owned(), &server.webhook_secret_file),
+            ("admin.token_file".to_owned(), &self.file.admin.token_file),
             ("server.tls.private_key".to_owned(), &server.tls.private_key),
         ];
         secrets.extend(self.all_models().map(|(table, model)| (format!("{}.api_key_file", Self::model_key(table)), &model.api_key_file)));
@@ -255,5 +305,22 @@ impl Config {
             }
         }
         found
+    }
+}
+
+fn limits(written: &file::Limits) -> server::Limits {
+    server::Limits {
+        handshake_time: written.handshake_time.0,
+        first_byte_time: written.first_byte_time.0,
+        header_time: written.header_time.0,
+        header_bytes: written.header_bytes.0 as usize,
+        body_time: written.body_time.0,
+        body_bytes: written.body_bytes.0 as usize,
+        idle_time: written.idle_time.0,
+        write_time: written.write_time.0,
+        connections: written.connections.0 as usize,
+        connections_per_address: written.connections_per_address.0 as usize,
+        streams_per_connection: written.streams_per_connection.0 as u32,
+        requests_per_connection: written.requests_per_connection.0,
     }
 }

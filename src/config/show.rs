@@ -2,32 +2,34 @@
 
 use std::fmt::Write;
 
-use toml::{Table, Value};
+use serde_json::{Map, Value};
 
 use super::{Config, strict};
+
+type Table = Map<String, Value>;
 
 impl Config {
     /// All keys with their values, each followed by `# from …`.
     pub fn effective(&self) -> String {
         let mut out = String::new();
-        // Every type of the file becomes TOML: texts, numbers, lists of them and tables.
-        let root = Table::try_from(&self.file).unwrap_or_default();
+        // As JSON, because that keeps the order of the keys; texts, numbers and lists are written alike in TOML.
+        let Ok(Value::Object(root)) = serde_json::to_value(&self.file) else { return out };
         for (section, value) in &root {
             match (section.as_str(), value) {
-                ("agent", Value::Table(agents)) => {
+                ("agent", Value::Object(agents)) => {
                     for (path, agent) in agents {
-                        let Value::Table(keys) = agent else { continue };
+                        let Value::Object(keys) = agent else { continue };
                         self.section(&mut out, "[[agent]]", &format!("agent.{}", strict::shown(path)), keys);
                     }
                 }
-                ("models", Value::Table(models)) => {
+                ("models", Value::Object(models)) => {
                     for (name, model) in models {
-                        let Value::Table(keys) = model else { continue };
+                        let Value::Object(keys) = model else { continue };
                         let key = format!("models.{}", strict::shown(name));
                         self.section(&mut out, &format!("[{key}]"), &key, keys);
                     }
                 }
-                (name, Value::Table(keys)) => self.section(&mut out, &format!("[{name}]"), name, keys),
+                (name, Value::Object(keys)) => self.section(&mut out, &format!("[{name}]"), name, keys),
                 _ => {}
             }
         }
@@ -40,15 +42,19 @@ impl Config {
         }
         // Writing to a String does not fail.
         let _ = writeln!(out, "{header}");
-        let (tables, values): (Vec<_>, Vec<_>) = keys.iter().partition(|(_, value)| value.is_table());
+        let (tables, values): (Vec<_>, Vec<_>) = keys.iter().partition(|(_, value)| value.is_object());
         for (name, value) in values {
             let path = format!("{key}.{name}");
-            let shown = if self.inline.contains_key(path.as_str()) { "\"***\"".into() } else { without_password(value).to_string() };
+            let shown = if self.inline.contains_key(path.as_str()) {
+                "\"***\"".into()
+            } else {
+                strict::quoted(&without_password(value).to_string())
+            };
             let line = format!("{name} = {shown}");
             let _ = writeln!(out, "{line:<60} # from {}", self.origin(&path));
         }
         for (name, value) in tables {
-            let Value::Table(keys) = value else { continue };
+            let Value::Object(keys) = value else { continue };
             let path = format!("{key}.{name}");
             self.section(out, &format!("[{path}]"), &path, keys);
         }

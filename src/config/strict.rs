@@ -34,7 +34,12 @@ pub(super) fn read<T: Default + for<'de> Deserialize<'de>>(mut tree: Value, prob
 /// Keys that are not plain words, such as an agent's path, are quoted as TOML would.
 pub(super) fn shown(segment: &str) -> String {
     let plain = !segment.is_empty() && segment.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-    if plain { segment.to_owned() } else { format!("{segment:?}") }
+    if plain { segment.to_owned() } else { quoted(&serde_json::Value::from(segment).to_string()) }
+}
+
+/// JSON's texts are TOML's, but for one character that TOML wants escaped.
+pub(super) fn quoted(json: &str) -> String {
+    json.replace('\u{7f}', "\\u007f")
 }
 
 /// Removes what stands at `path` (innermost first); false if there is nothing.
@@ -113,7 +118,7 @@ fn plainly(expected: &str) -> String {
         "i64" | "u64" | "u32" | "u16" | "u8" | "usize" => "a whole number without quotes".into(),
         "f64" => "a number without quotes".into(),
         "a boolean" => "true or false without quotes".into(),
-        "a string" => "a text in quotes".into(),
+        "a string" | "path string" => "a text in quotes".into(),
         "a sequence" => "a list in brackets".into(),
         text if text.starts_with("struct ") || text == "a map" => "a table of keys".into(),
         text if text.starts_with("tuple struct ") => "a text in quotes".into(),

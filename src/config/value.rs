@@ -10,6 +10,8 @@ use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::Url;
 
+use crate::server::Network;
+
 /// A duration with its unit: `"500ms"`, `"55s"`, `"2m"`, `"1h"`, `"7d"`; never zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 pub struct Span(pub Duration);
@@ -32,7 +34,9 @@ impl FromStr for Span {
         let scale = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, scale)| *scale);
         let milliseconds = match (number.parse::<u64>(), scale) {
             (Ok(number), Some(scale)) => number.checked_mul(scale),
-            (Ok(_), None) if unit.is_empty() => return Err(format!("{text:?} has no unit: write {text}s for seconds, {text}ms, {text}m or {text}h")),
+            (Ok(_), None) if unit.is_empty() => {
+                return Err(format!("{text:?} has no unit: write {text}s for seconds, {text}ms, {text}m or {text}h"));
+            }
             _ => return Err(format!("{text:?} is not a duration: write a whole number and its unit, such as 500ms, 55s, 2m, 1h or 7d")),
         };
         match milliseconds {
@@ -76,8 +80,7 @@ impl FromStr for Size {
         };
         let wrong = || format!("{text:?} is not a number of bytes: write 1073741824, \"1GiB\" or \"500MB\"");
         let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
-        number.checked_mul(scale.ok_or_else(wrong)?).ok_or_else(|| format!("{text:?} is too large"))
-            .map(Self)
+        number.checked_mul(scale.ok_or_else(wrong)?).ok_or_else(|| format!("{text:?} is too large")).map(Self)
     }
 }
 
@@ -96,15 +99,15 @@ impl<const MIN: u64, const MAX: u64> FromStr for Within<MIN, MAX> {
     }
 }
 
-/// A number from 0 to 1.
+/// A number from 0 to `MAX`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Fraction(pub f64);
+pub struct UpTo<const MAX: u64>(pub f64);
 
-impl<'de> Deserialize<'de> for Fraction {
+impl<'de, const MAX: u64> Deserialize<'de> for UpTo<MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match f64::deserialize(deserializer)? {
-            fraction if (0.0..=1.0).contains(&fraction) => Ok(Self(fraction)),
-            other => Err(D::Error::custom(format!("must be a number from 0 to 1, not {other}"))),
+            number if (0.0..=MAX as f64).contains(&number) => Ok(Self(number)),
+            other => Err(D::Error::custom(format!("must be a number from 0 to {MAX}, not {other}"))),
         }
     }
 }
@@ -117,9 +120,9 @@ impl FromStr for Address {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        text.parse().map(Self).map_err(|_| {
-            format!("{text:?} is not an IP address with a port: write \"0.0.0.0:8443\", \"127.0.0.1:8443\" or \"[::]:8443\"")
-        })
+        text.parse()
+            .map(Self)
+            .map_err(|_| format!("{text:?} is not an IP address with a port: write \"0.0.0.0:8443\", \"127.0.0.1:8443\" or \"[::]:8443\""))
     }
 }
 
@@ -213,6 +216,24 @@ impl fmt::Display for AgentPath {
     }
 }
 
+/// An address range, such as `192.168.4.0/24`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientNetwork(pub Network);
+
+impl FromStr for ClientNetwork {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self)
+    }
+}
+
+impl fmt::Display for ClientNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// What is logged: a level, or `level,target=level,…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLevel(pub String);
@@ -295,6 +316,7 @@ written_as_text! {
     BaseUrl => "an address in quotes, such as \"https://api.encord.com\"",
     WebOrigin => "an origin in quotes, such as \"https://app.encord.com\"",
     AgentPath => "a path in quotes, such as \"/cars\"",
+    ClientNetwork => "an address range in quotes, such as \"192.168.4.0/24\"",
     LogLevel => "a log level in quotes, such as \"info\"",
 }
 

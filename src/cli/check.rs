@@ -1,0 +1,34 @@
+//! `edgelabel check`: is the configuration valid, and what is in force?
+
+use std::process::ExitCode;
+
+use super::ConfigArgument;
+use crate::config::Config;
+
+/// Validates the configuration and prints the effective one, with the origin of each value
+///
+/// Reads every layer (built-in defaults, config.toml, conf.d/*.toml, systemd credentials, environment), checks every key
+/// and every file it names, and prints the result as TOML on stdout. Secrets are masked. Nothing is changed and nothing
+/// is called, so it is safe as ExecStartPre=.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit codes: 0 valid, 78 not valid; all problems are listed on stderr, each with file and line.")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: ConfigArgument,
+    /// Only say what is wrong
+    #[arg(long)]
+    quiet: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let mut config = Config::load(arguments.config.config.as_deref(), &super::environment())?;
+    let ready = config.ready();
+    if !arguments.quiet {
+        super::print(&config.effective())?;
+    }
+    for warning in &config.warnings {
+        eprintln!("warning: {warning}");
+    }
+    ready?;
+    Ok(ExitCode::SUCCESS)
+}
