@@ -2,13 +2,35 @@
 
 pub mod answer;
 pub mod auth;
+mod cache;
+mod calls;
 pub mod client;
+pub mod dates;
+mod envelope;
 pub mod error;
+mod frame_entries;
+pub mod frames;
 pub mod label_row;
+mod link;
+pub mod merge;
+mod objects;
 pub mod ontology;
+mod ontology_json;
+pub mod prepared;
+mod raw;
+pub mod requests;
 
 pub use answer::{Answer, AnswerValue, AttributeAnswer};
 pub use client::{Encord, Project, RowSummary, Settings};
 pub use error::Error;
-pub use label_row::LabelRow;
+pub use label_row::{LabelRow, RowKind};
+pub use merge::{ExistingAnswer, Fingerprint, Merged};
 pub use ontology::Ontology;
+pub use prepared::PreparedAnswer;
+
+#[cfg(test)]
+mod client_tests;
+#[cfg(test)]
+mod merge_tests;
+#[cfg(test)]
+mod stub;
