@@ -1,1 +1,9 @@
-//! telemetry
+//! What the daemon tells about itself: logs for people, metrics for monitoring.
+
+mod logs;
+mod metrics;
+mod seldom;
+
+pub use logs::{Format, LogControl, LogSettings};
+pub use metrics::{Metrics, Readings, Step};
+pub use seldom::Seldom;

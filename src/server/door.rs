@@ -1,0 +1,125 @@
+//! What all connections share.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use hyper::HeaderMap;
+use tokio::sync::{Semaphore, watch};
+
+use super::auth::{self, Unauthentic};
+use super::cors::Caller;
+use super::guests::Guests;
+use super::rules::Rules;
+use super::tls::Tls;
+use crate::agent::Pool;
+use crate::ids::RequestId;
+use crate::telemetry::{Metrics, Seldom};
+
+/// What the bodies of all requests together may hold while they are read.
+const BODY_MEMORY: usize = 16 * 1024 * 1024;
+
+/// The life of the server, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    Serving,
+    /// Running triggers finish, new ones are refused.
+    Draining,
+    /// Every connection ends now.
+    Closed,
+}
+
+/// The last time that a page of an allowed origin called: shows whether browsers can reach this box at all.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct BrowserCall {
+    /// Seconds since 1970.
+    pub at: u64,
+    /// The page's origin.
+    pub origin: String,
+    /// The caller's address.
+    pub address: String,
+}
+
+pub(super) struct Door {
+    pub(super) tls: Tls,
+    pub(super) guests: Arc<Guests>,
+    pub(super) pool: Arc<Pool>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) phase: watch::Receiver<Phase>,
+    pub(super) body_memory: Semaphore,
+    /// Local ends of the daemon's own probes under way.
+    pub(super) probes: Mutex<HashSet<SocketAddr>>,
+    rules: RwLock<Arc<Rules>>,
+    last_call: Mutex<Option<BrowserCall>>,
+    strangers: Seldom,
+    forgeries: Seldom,
+    newer: Seldom,
+    pub(super) handshakes: Seldom,
+}
+
+impl Door {
+    pub(super) fn new(rules: Rules, tls: Tls, pool: Arc<Pool>, metrics: Arc<Metrics>, phase: watch::Receiver<Phase>) -> Self {
+        Self {
+            guests: Guests::new(rules.limits.connections, rules.limits.connections_per_address),
+            tls,
+            pool,
+            metrics,
+            phase,
+            body_memory: Semaphore::new(BODY_MEMORY),
+            probes: Mutex::default(),
+            rules: RwLock::new(Arc::new(rules)),
+            last_call: Mutex::default(),
+            strangers: Seldom::every(Duration::from_secs(10)),
+            forgeries: Seldom::every(Duration::from_secs(10)),
+            newer: Seldom::every(Duration::from_secs(3600)),
+            handshakes: Seldom::every(Duration::from_secs(60)),
+        }
+    }
+
+    pub(super) fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set_rules(&self, rules: Rules) {
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        *self.phase.borrow() > Phase::Serving
+    }
+
+    pub(super) fn note_call(&self, caller: &Caller, address: SocketAddr) {
+        let Caller::Page(origin) = caller else { return };
+        let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let call = BrowserCall { at, origin: origin.to_str().unwrap_or_default().into(), address: address.ip().to_canonical().to_string() };
+        *self.last_call.lock().unwrap_or_else(PoisonError::into_inner) = Some(call);
+    }
+
+    pub(super) fn last_call(&self) -> Option<BrowserCall> {
+        self.last_call.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn is_probe(&self, address: SocketAddr) -> bool {
+        self.probes.lock().unwrap_or_else(PoisonError::into_inner).contains(&address)
+    }
+
+    pub(super) fn warn_of_stranger(&self, origin: &str, address: SocketAddr) {
+        self.strangers.say(|unsaid| {
+            tracing::warn!(
+                origin, address = %address.ip(), unsaid,
+                "refused a page of this origin; if it is your label editor, add it to server.allowed_origins"
+            );
+        });
+    }
+
+    pub(super) fn warn_of_unauthentic(&self, why: &Unauthentic, address: SocketAddr, id: RequestId) {
+        self.forgeries.say(|unsaid| tracing::warn!(request = %id, address = %address.ip(), unsaid, "request refused: {why}"));
+    }
+
+    pub(super) fn warn_of_newer_schemes(&self, headers: &HeaderMap) {
+        for name in auth::newer_schemes(headers) {
+            self.newer.say(|_| tracing::warn!(header = name, "Encord signs with a newer scheme too, which this edgelabel does not check"));
+        }
+    }
+}

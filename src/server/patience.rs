@@ -1,0 +1,188 @@
+//! How long a connection may be silent: the timers that hyper does not have, kept where the bytes pass by.
+//!
+//! hyper's own header time-out also runs while a connection merely waits, so one value would have to serve two
+//! purposes: cutting off a slow header soon, and leaving a connection alone while the person at the browser reads the
+//! prompt that asks whether the page may reach this box.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+
+use super::guests::Pulse;
+use super::settings::Limits;
+
+/// What is still read from a caller after the last answer, so that the answer is not lost to a reset.
+const LINGER_BYTES: usize = 1024 * 1024;
+const LINGER_TIME: Duration = Duration::from_secs(2);
+
+/// A connection that is given up when its caller stays silent for too long or does not take its answer.
+pub(super) struct Patient<S> {
+    stream: S,
+    pulse: Arc<Pulse>,
+    limits: Limits,
+    /// With HTTP/2 bytes come at any time; only requests count as a sign of life.
+    header_timed: bool,
+    waiting: Waiting,
+    deadline: Instant,
+    /// Fires at `deadline` or earlier: it is moved only when it must come sooner, or has fired too early.
+    timer: Pin<Box<Sleep>>,
+    finished: u64,
+    write_timer: Option<Pin<Box<Sleep>>>,
+    linger: Option<Linger>,
+}
+
+/// What the caller is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    /// The first byte, or the next request.
+    Silent,
+    /// The rest of a request's header.
+    Header,
+}
+
+struct Linger {
+    timer: Pin<Box<Sleep>>,
+    bytes: usize,
+}
+
+impl<S> Patient<S> {
+    /// `header_timed` is for HTTP/1, where the first byte after silence begins a header.
+    pub(super) fn new(stream: S, pulse: Arc<Pulse>, limits: Limits, header_timed: bool) -> Self {
+        let deadline = Instant::now() + limits.first_byte_time;
+        let timer = Box::pin(sleep_until(deadline));
+        let finished = pulse.finished();
+        Self { stream, pulse, limits, header_timed, waiting: Waiting::Silent, deadline, timer, finished, write_timer: None, linger: None }
+    }
+
+    /// Follows the requests: after one has ended the caller may be silent for the idle time.
+    fn note_requests(&mut self) {
+        let finished = self.pulse.finished();
+        if finished != self.finished {
+            self.finished = finished;
+            self.waiting = Waiting::Silent;
+            self.deadline = Instant::now() + self.limits.idle_time;
+        }
+    }
+
+    fn note_bytes(&mut self) {
+        self.note_requests();
+        if self.header_timed && self.waiting == Waiting::Silent && !self.pulse.is_active() {
+            self.waiting = Waiting::Header;
+            self.deadline = Instant::now() + self.limits.header_time;
+        }
+    }
+
+    /// Ready when the caller has been silent for too long. While a request is served, its own time-outs count.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.pulse.is_active() {
+            return Poll::Pending;
+        }
+        self.note_requests();
+        if self.timer.deadline() > self.deadline {
+            self.timer.as_mut().reset(self.deadline);
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= self.deadline {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(self.deadline);
+        }
+        Poll::Pending
+    }
+
+    fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let limit = self.limits.write_time;
+        self.write_timer.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx)
+    }
+}
+
+fn too_slow(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, what)
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        match Pin::new(&mut this.stream).poll_read(cx, buf) {
+            Poll::Ready(result) => {
+                if buf.filled().len() > before {
+                    this.note_bytes();
+                }
+                Poll::Ready(result)
+            }
+            Poll::Pending => {
+                ready!(this.poll_silence(cx));
+                Poll::Ready(Err(too_slow("the caller was silent for too long")))
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if let Poll::Ready(result) = Pin::new(&mut this.stream).poll_write(cx, buf) {
+            this.write_timer = None;
+            return Poll::Ready(result);
+        }
+        ready!(this.poll_stall(cx));
+        Poll::Ready(Err(too_slow("the caller does not take its answer")))
+    }
+
+    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if let Poll::Ready(result) = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs) {
+            this.write_timer = None;
+            return Poll::Ready(result);
+        }
+        ready!(this.poll_stall(cx));
+        Poll::Ready(Err(too_slow("the caller does not take its answer")))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if let Poll::Ready(result) = Pin::new(&mut this.stream).poll_flush(cx) {
+            this.write_timer = None;
+            return Poll::Ready(result);
+        }
+        ready!(this.poll_stall(cx));
+        Poll::Ready(Err(too_slow("the caller does not take its answer")))
+    }
+
+    /// Says goodbye, then reads on for a moment: a socket closed over unread bytes resets the connection, and a
+    /// reset can take the answer with it before the caller has read it.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.linger.is_none() {
+            if Pin::new(&mut this.stream).poll_shutdown(cx)?.is_pending() {
+                ready!(this.poll_stall(cx));
+                return Poll::Ready(Err(too_slow("the caller does not take its answer")));
+            }
+            this.linger = Some(Linger { timer: Box::pin(sleep(LINGER_TIME)), bytes: 0 });
+        }
+        let Some(linger) = &mut this.linger else { return Poll::Ready(Ok(())) };
+        let mut scratch = [0; 4096];
+        loop {
+            let mut buf = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut this.stream).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() && linger.bytes < LINGER_BYTES => linger.bytes += buf.filled().len(),
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Pending => {
+                    ready!(linger.timer.as_mut().poll(cx));
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,483 @@
+//! The HTTPS door over real sockets: what the label editor's page gets, and what a hostile caller gets.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
+
+mod door;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use door::{Client, EDITOR, House, IDS, post, trigger_body};
+use edgelabel::agent::{Error, Kind, Outcome, PoolLimits};
+use edgelabel::ids::Secret;
+use edgelabel::server::{Settings, SignaturePolicy};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+fn saved(_: &edgelabel::agent::Trigger) -> Result<Outcome, Error> {
+    Ok(Outcome::Saved { message: None })
+}
+
+#[tokio::test]
+async fn a_click_is_answered_with_the_pools_verdict_and_the_page_can_read_it() {
+    let house = House::open(
+        |_| {},
+        |trigger| match trigger.frame {
+            7 => Ok(Outcome::Saved { message: Some("2 answers saved".into()) }),
+            8 => Ok(Outcome::Queued { message: "it will be saved".into() }),
+            9 => Err(Error::new(Kind::Unprocessable, "frame 9 is beyond the last")),
+            10 => panic!("a bug"),
+            _ => Ok(Outcome::Saved { message: None }),
+        },
+    );
+    let mut client = house.client().await;
+    for (frame, status, says) in [
+        (0, 200, None),
+        (7, 200, Some("2 answers saved")),
+        (8, 202, Some("it will be saved")),
+        (9, 422, Some("frame 9 is beyond")),
+        (10, 500, Some("mistake of its own")),
+    ] {
+        let answer = client.send(&post("/", &trigger_body(frame))).await;
+        assert_eq!(answer.status, status, "frame {frame}");
+        assert_eq!(answer.header("access-control-allow-origin"), Some(EDITOR));
+        assert_eq!(answer.header("vary"), Some("Origin"));
+        match says {
+            None => assert!(answer.body.is_empty()),
+            Some(words) => assert!(answer.message().contains(words), "{}", answer.message()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_refusal_carries_the_cors_headers_and_a_message_with_the_id() {
+    let settings = |settings: &mut Settings| {
+        settings.allowed_projects = vec!["11111111-1111-1111-1111-111111111111".parse().unwrap()];
+        settings.webhook_secrets = vec![Secret::new("whsec_test")];
+        settings.agent_paths = vec!["/caption".into()];
+    };
+    let house = House::open(settings, saved);
+    let ask = trigger_body(0);
+    let long_path = format!("/{}", "x".repeat(3000));
+    let big_header = format!("X-Filler: {}", "x".repeat(20_000));
+    let headed = |header: &str| post("/caption", &ask).replacen("Host: box.local", &format!("Host: box.local\r\n{header}"), 1);
+    let table = [
+        ("bad JSON", post("/caption", "{\"projectHash\":"), 400, "not valid JSON"),
+        ("wrong field", post("/caption", &format!("{{{IDS},\"frame\":-1}}")), 400, "frame"),
+        ("wrong signature", headed("X-Encord-Signature: 00\r\nX-Encord-Timestamp: 1700000000"), 401, "not authorised"),
+        ("foreign project", post("/caption", &ask), 403, "server.allowed_projects"),
+        ("no such path", post("/", &ask), 404, "nothing at this address"),
+        ("method", post("/caption", &ask).replacen("POST", "PUT", 1), 405, "POST"),
+        ("media type", post("/caption", &ask).replace("application/json", "application/jsonx"), 415, "application/json"),
+        ("long path", post(&long_path, &ask), 414, "path"),
+        ("large header", headed(&big_header), 431, "headers"),
+        ("large body", post("/caption", &"x".repeat(65_537)), 413, "65536"),
+        ("no host", post("/caption", &ask).replacen("Host: box.local\r\n", "", 1), 400, "host"),
+        ("two hosts", headed("Host: other.local"), 400, "host"),
+    ];
+    for (case, request, status, says) in table {
+        let answer = house.client().await.send(&request).await;
+        assert_eq!(answer.status, status, "{case}");
+        assert_eq!(answer.header("access-control-allow-origin"), Some(EDITOR), "{case}");
+        assert_eq!(answer.header("vary"), Some("Origin"), "{case}");
+        assert_eq!(answer.header("content-type"), Some("application/json"), "{case}");
+        assert_eq!(answer.header("allow"), (status == 405).then_some("POST"), "{case}");
+        let message = answer.message();
+        assert!(message.contains(says), "{case}: {message}");
+        let id = message.rsplit("request ").next().unwrap();
+        assert!(id.len() == 12 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{case}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn a_preflight_is_answered_before_everything_else() {
+    let settings = |settings: &mut Settings| {
+        settings.access_token = Some(Secret::new("t0ken"));
+        settings.webhook_secrets = vec![Secret::new("s")];
+        settings.webhook_signature = SignaturePolicy::Required;
+    };
+    let house = House::open(settings, saved);
+    let mut client = house.client().await;
+    let ask = |origin: &str| {
+        format!(
+            "OPTIONS /anything HTTP/1.1\r\nHost: box.local\r\nOrigin: {origin}\r\nAccess-Control-Request-Method: POST\r\n\
+             Access-Control-Request-Headers: content-type,x-encord-agent\r\nAccess-Control-Request-Private-Network: true\r\n\r\n"
+        )
+    };
+    let answer = client.send(&ask(EDITOR)).await;
+    assert_eq!(answer.status, 204);
+    assert_eq!(answer.header("access-control-allow-origin"), Some(EDITOR));
+    assert_eq!(answer.header("access-control-allow-methods"), Some("POST"));
+    assert_eq!(answer.header("access-control-max-age"), Some("3600"));
+    assert_eq!(answer.header("access-control-allow-private-network"), Some("true"));
+    let headers = answer.header("access-control-allow-headers").unwrap().to_ascii_lowercase();
+    for name in
+        ["content-type", "x-encord-editor-agent", "x-encord-agent", "x-cloud-trace-context", "x-encord-signature", "x-encord-timestamp"]
+    {
+        assert!(headers.contains(name), "{name}");
+    }
+    for stranger in ["https://app.encord.com.evil.example", "https://appXencord.com", "null", "http://app.encord.com"] {
+        let answer = client.send(&ask(stranger)).await;
+        assert_eq!(answer.status, 403, "{stranger}");
+        assert_eq!(answer.header("access-control-allow-origin"), None, "{stranger}");
+        assert_eq!(answer.header("vary"), Some("Origin"), "{stranger}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_a_strange_origin_starts_nothing() {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&runs);
+    let house = House::open(
+        |_| {},
+        move |_| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            Ok(Outcome::Saved { message: None })
+        },
+    );
+    let answer = house.client().await.send(&post("/", &trigger_body(0)).replace(EDITOR, "https://evil.example")).await;
+    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (403, None));
+    assert_eq!(runs.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn both_test_headers_are_answered_at_once_and_nothing_runs() {
+    let house = House::open(|_| {}, |_| panic!("a test request started a trigger"));
+    let mut client = house.client().await;
+    for (header, body) in
+        [("X-Encord-Editor-Agent: test", "not json"), ("X-Encord-Agent: 1", ""), ("x-encord-agent: yes", &trigger_body(3))]
+    {
+        let answer = client.send(&post("/", body).replacen("Host: box.local", &format!("Host: box.local\r\n{header}"), 1)).await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, "null"), "{header}");
+        assert_eq!(answer.header("access-control-allow-origin"), Some(EDITOR));
+    }
+}
+
+#[tokio::test]
+async fn without_the_token_there_is_nothing_to_see() {
+    let settings = |settings: &mut Settings| {
+        settings.access_token = Some(Secret::new("t0ken"));
+        settings.agent_paths = vec!["/".into(), "/caption".into()];
+    };
+    let house = House::open(settings, |trigger| Ok(Outcome::Saved { message: Some(format!("agent {}", trigger.agent)) }));
+    let mut client = house.client().await;
+    let test = "\r\nX-Encord-Agent: 1";
+    for (path, extra, status) in [
+        ("/", "", 404),
+        ("/caption", "", 404),
+        ("/t0kem/caption", "", 404),
+        ("/t0kem/caption", test, 404),
+        ("/t0ken/other", "", 404),
+        ("/t0ken/caption", "", 200),
+        ("/t0ken/", "", 200),
+        ("/t0ken", test, 200),
+    ] {
+        let answer = client.send(&post(path, &trigger_body(0)).replacen("Host: box.local", &format!("Host: box.local{extra}"), 1)).await;
+        assert_eq!(answer.status, status, "{path} {extra:?}");
+        if status == 404 {
+            assert!(answer.message().starts_with("there is nothing at this address"));
+        } else if extra.is_empty() {
+            assert!(answer.message().starts_with(if path.ends_with("caption") { "agent 1" } else { "agent 0" }));
+        }
+    }
+}
+
+#[tokio::test]
+async fn encords_backend_proves_itself_by_signature() {
+    let settings = |settings: &mut Settings| {
+        settings.webhook_secrets = vec![Secret::new("whsec_old"), Secret::new("whsec_test")];
+        settings.webhook_signature = SignaturePolicy::Required;
+    };
+    let house = House::open(settings, saved);
+    let mut client = house.client().await;
+    let event = r#"{"uid":"u","version":1,"event_type":"agent_stage_work_available_event","payload":{}}"#;
+    let newer = event.replace("\"version\":1", "\"version\":2");
+    for (body, secret, status) in [
+        (trigger_body(0).as_str(), Some("whsec_test"), 200),
+        (&trigger_body(0), Some("whsec_old"), 200),
+        (&trigger_body(0), Some("guessed"), 401),
+        (&trigger_body(0), None, 401),
+        (event, Some("whsec_test"), 200),
+        (&newer, Some("whsec_test"), 501),
+    ] {
+        let request =
+            post("/", body).replace(&format!("Origin: {EDITOR}\r\n"), &secret.map_or(String::new(), |secret| door::signed(secret, body)));
+        let answer = client.send(&request).await;
+        assert_eq!(answer.status, status, "{body} {secret:?}");
+        if status == 401 {
+            assert!(answer.message().starts_with("not authorised · request "));
+        }
+    }
+}
+
+#[tokio::test]
+async fn http_2_and_tls_1_2_are_served_alike() {
+    let house = House::open(|_| {}, |trigger| Ok(Outcome::Saved { message: Some(format!("frame {}", trigger.frame)) }));
+    let mut sender = house.http2().await;
+    for frame in 0..40 {
+        let (status, headers, body) = door::ask_http2(&mut sender, &trigger_body(frame)).await;
+        assert_eq!((status, headers["access-control-allow-origin"].to_str().unwrap()), (200, EDITOR));
+        assert!(body.contains(&format!("frame {frame} ")));
+    }
+    let mut old = house.client_of(&[&rustls::version::TLS12], None).await.unwrap();
+    assert_eq!(old.send(&post("/", &trigger_body(1))).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_silent_connection_waits_for_the_person_at_the_prompt_but_not_for_ever() {
+    let house = House::open(|settings| settings.limits.first_byte_time = Duration::from_millis(1200), saved);
+    let mut patient = house.client().await;
+    let mut forgotten = house.client().await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(patient.send(&post("/", &trigger_body(0))).await.status, 200);
+    let begun = Instant::now();
+    assert!(forgotten.is_closed_within(Duration::from_secs(3)).await);
+    assert!(begun.elapsed() > Duration::from_millis(300));
+    // The answer gave the first one the idle time, which is longer.
+    assert_eq!(patient.send(&post("/", &trigger_body(0))).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_after_the_idle_time_not_the_header_time() {
+    let limits = |settings: &mut Settings| {
+        settings.limits.header_time = Duration::from_millis(200);
+        settings.limits.idle_time = Duration::from_millis(1200);
+    };
+    let house = House::open(limits, saved);
+    let mut client = house.client().await;
+    assert_eq!(client.send(&post("/", &trigger_body(0))).await.status, 200);
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(client.send(&post("/", &trigger_body(0))).await.status, 200);
+    assert!(client.is_closed_within(Duration::from_secs(4)).await);
+}
+
+#[tokio::test]
+async fn a_slow_header_is_cut_off_however_it_drips() {
+    let house = House::open(|settings| settings.limits.header_time = Duration::from_millis(400), saved);
+    let mut client = house.client().await;
+    let begun = Instant::now();
+    for byte in post("/", &trigger_body(0)).bytes() {
+        if client.write(&[byte]).await.is_err() || client.is_closed_within(Duration::from_millis(50)).await {
+            break;
+        }
+    }
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_slow_body_is_answered_with_408_on_both_versions() {
+    let house = House::open(|settings| settings.limits.body_time = Duration::from_millis(300), saved);
+    let mut client = house.client().await;
+    let whole = post("/", &trigger_body(0));
+    client.write(&whole.as_bytes()[..whole.len() - 5]).await.unwrap();
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (408, Some(EDITOR)));
+    assert!(client.is_closed_within(Duration::from_secs(4)).await);
+
+    let mut sender = house.http2().await;
+    let (status, _, _) = door::ask_http2_with(&mut sender, door::stalled_body()).await;
+    assert_eq!(status, 408);
+    assert_eq!(door::ask_http2(&mut sender, &trigger_body(0)).await.0, 200, "the other streams live on");
+}
+
+#[tokio::test]
+async fn a_huge_body_is_refused_before_it_is_sent() {
+    let house = House::open(|_| {}, saved);
+    let mut client = house.client().await;
+    let head = post("/", "").replace("Content-Length: 0", "Content-Length: 10000000000\r\nExpect: 100-continue");
+    let answer = client.send(&head).await;
+    assert_eq!(answer.status, 413);
+    // Undeclared, in chunks, it is cut off at the limit.
+    let mut client = house.client().await;
+    let chunk = format!("4000\r\n{}\r\n", "x".repeat(0x4000));
+    let request = post("/", "").replace("Content-Length: 0", "Transfer-Encoding: chunked") + &chunk.repeat(6);
+    assert_eq!(client.send(&request).await.status, 413);
+}
+
+#[tokio::test]
+async fn plain_http_is_told_to_use_https() {
+    let house = House::open(|_| {}, saved);
+    let mut stream = TcpStream::connect(house.address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: box.local\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("https://"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_stalled_handshake_is_given_up() {
+    let house = House::open(|settings| settings.limits.handshake_time = Duration::from_millis(200), saved);
+    for first in [&b""[..], &[0x16], &[0x16, 3, 1, 2, 0, 1]] {
+        let mut stream = TcpStream::connect(house.address).await.unwrap();
+        stream.write_all(first).await.unwrap();
+        let closed = tokio::time::timeout(Duration::from_secs(3), stream.read(&mut [0; 64])).await;
+        assert!(matches!(closed, Ok(Ok(0) | Err(_))), "{first:?}");
+    }
+}
+
+#[tokio::test]
+async fn idle_connections_make_room_so_that_nobody_is_locked_out() {
+    let limits = |settings: &mut Settings| {
+        settings.limits.connections_per_address = 16;
+        settings.limits.connections = 32;
+    };
+    let house = House::open(limits, saved);
+    let mut crowd = Vec::new();
+    for _ in 0..300 {
+        crowd.push(TcpStream::connect(house.address).await.unwrap());
+    }
+    let begun = Instant::now();
+    assert_eq!(house.client().await.send(&post("/", &trigger_body(0))).await.status, 200);
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    assert!(house.server().connections() <= 16);
+    drop(crowd);
+    house.until_connections(0).await;
+}
+
+#[tokio::test]
+async fn a_connection_serves_a_bounded_number_of_requests() {
+    let house = House::open(|settings| settings.limits.requests_per_connection = 3, saved);
+    let mut client = house.client().await;
+    for _ in 0..3 {
+        assert_eq!(client.send(&post("/", &trigger_body(0))).await.status, 200);
+    }
+    assert!(client.is_closed_within(Duration::from_secs(4)).await);
+}
+
+#[tokio::test]
+async fn a_caller_who_leaves_does_not_cut_the_trigger() {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&runs);
+    let (started, mut has_started) = tokio::sync::mpsc::unbounded_channel();
+    let house = House::open(
+        |_| {},
+        move |_| {
+            started.send(()).unwrap();
+            std::thread::sleep(Duration::from_millis(300));
+            counter.fetch_add(1, Ordering::SeqCst);
+            Ok(Outcome::Saved { message: None })
+        },
+    );
+    let mut client = house.client().await;
+    client.write(post("/", &trigger_body(0)).as_bytes()).await.unwrap();
+    has_started.recv().await.unwrap();
+    drop(client);
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn more_triggers_than_the_pool_takes_are_told_to_come_back() {
+    let (gate, tokens) = std::sync::mpsc::channel::<()>();
+    let tokens = std::sync::Mutex::new(tokens);
+    let limits = PoolLimits { concurrent: 1, waiting: 1 };
+    let house = House::open_with(
+        limits,
+        |_| {},
+        move |_| {
+            let _ = tokens.lock().unwrap().recv_timeout(Duration::from_secs(10));
+            Ok(Outcome::Saved { message: None })
+        },
+    );
+    let mut clients: Vec<Client> = Vec::new();
+    for frame in 0..2 {
+        let mut client = house.client().await;
+        client.write(post("/", &trigger_body(frame)).as_bytes()).await.unwrap();
+        clients.push(client);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let refused = house.client().await.send(&post("/", &trigger_body(9))).await;
+    assert_eq!(refused.status, 503);
+    assert!(refused.header("retry-after").unwrap().parse::<u32>().unwrap() >= 1);
+    gate.send(()).unwrap();
+    gate.send(()).unwrap();
+    for client in &mut clients {
+        assert_eq!(client.answer().await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn while_draining_running_triggers_finish_and_new_ones_are_told_to_come_back() {
+    let (gate, tokens) = std::sync::mpsc::channel::<()>();
+    let tokens = std::sync::Mutex::new(tokens);
+    let mut house = House::open(
+        |_| {},
+        move |_| {
+            let _ = tokens.lock().unwrap().recv_timeout(Duration::from_secs(10));
+            Ok(Outcome::Saved { message: None })
+        },
+    );
+    let mut running = house.client().await;
+    running.write(post("/", &trigger_body(0)).as_bytes()).await.unwrap();
+    let mut idle = house.client().await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    house.server().drain();
+    assert!(idle.is_closed_within(Duration::from_secs(4)).await);
+    let refused = house.client().await.send(&post("/", &trigger_body(1))).await;
+    assert_eq!((refused.status, refused.header("connection")), (503, Some("close")));
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(refused.header("access-control-allow-origin"), Some(EDITOR));
+    gate.send(()).unwrap();
+    assert_eq!(running.answer().await.status, 200);
+    let begun = Instant::now();
+    house.close(Duration::from_secs(5)).await;
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(TcpStream::connect(house.address).await.is_err(), "the port is free again");
+}
+
+#[tokio::test]
+async fn the_daemon_sees_itself_through_its_own_door() {
+    let dir = tempfile::tempdir().unwrap();
+    let house = House::open(|_| {}, saved);
+    house.server().probe(Duration::from_secs(5)).await.unwrap();
+    // Nobody else may connect, and clients need a certificate: the probe still gets through.
+    let anchor = dir.path().join("clients.pem");
+    std::fs::copy(house.certificate_file(), &anchor).unwrap();
+    let strict = House::open(
+        move |settings| {
+            settings.allowed_clients = vec!["192.0.2.0/24".parse().unwrap()];
+            settings.tls.client_ca = Some(anchor.clone());
+        },
+        saved,
+    );
+    strict.server().probe(Duration::from_secs(5)).await.unwrap();
+    assert!(strict.client_of(rustls::ALL_VERSIONS, None).await.is_err());
+    assert_eq!(house.server().last_browser_call(), None);
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_asked_for_where_configured() {
+    let station = door::Identity::new("station-1");
+    let dir = tempfile::tempdir().unwrap();
+    let anchor = dir.path().join("clients.pem");
+    std::fs::write(&anchor, station.pem()).unwrap();
+    let house = House::open(move |settings| settings.tls.client_ca = Some(anchor.clone()), saved);
+    let mut known = house.client_of(rustls::ALL_VERSIONS, Some(&station)).await.unwrap();
+    assert_eq!(known.send(&post("/", &trigger_body(0))).await.status, 200);
+    // With TLS 1.3 the client learns of the refusal only after its own part of the handshake.
+    if let Ok(mut stranger) = house.client_of(rustls::ALL_VERSIONS, None).await {
+        let _ = stranger.write(post("/", &trigger_body(0)).as_bytes()).await;
+        assert!(stranger.is_closed_within(Duration::from_secs(3)).await);
+    }
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_taken_while_old_connections_live_on() {
+    let house = House::open(|_| {}, saved);
+    let mut old = house.client().await;
+    assert_eq!(old.send(&post("/", &trigger_body(0))).await.status, 200);
+    let before = house.server().certificate().facts.sha256;
+    house.write_certificate("box.local");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let mut new = house.client().await;
+    assert_ne!(house.server().certificate().facts.sha256, before);
+    assert_eq!(new.send(&post("/", &trigger_body(0))).await.status, 200);
+    assert_eq!(old.send(&post("/", &trigger_body(0))).await.status, 200);
+
+    std::fs::write(house.certificate_file(), "-----BEGIN CERTIFICATE-----\ngarbage").unwrap();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let mut later = house.client().await;
+    assert_eq!(later.send(&post("/", &trigger_body(0))).await.status, 200);
+    assert!(house.server().certificate().problem.is_some());
+}
