@@ -96,7 +96,7 @@ fn output(format: Format) -> Box<dyn Layer<Filtered> + Send + Sync> {
 
 /// hyper, rustls and the like speak only when something is wrong, unless they are named in the level.
 fn filter(level: &str) -> Result<EnvFilter, String> {
-    let is_level = |word: &str| word.trim().parse::<LevelFilter>().is_ok();
+    let is_level = |word: &str| !word.trim().is_empty() && word.trim().parse::<LevelFilter>().is_ok();
     let wrong = |why: &dyn std::fmt::Display| format!("log.level {level:?}: {why}; use error, warn, info, debug, trace or a filter");
     // The parser would take a misspelt level for the name of a module, and log nothing but that.
     if let Some(word) = level.split(',').find(|part| !part.contains('=') && !is_level(part)) {
