@@ -1,7 +1,13 @@
 //! The daemon against emulators, over real sockets: one binary, one module for each subject.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs)]
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod daemon;
 mod emulators;
+mod late;
+mod lifecycle;
+mod rows;
+mod spine;
+mod statuses;

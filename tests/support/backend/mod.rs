@@ -177,6 +177,12 @@ impl Backend {
         self.store().row_of(data).cloned()
     }
 
+    /// The entry of a data item in the list of label rows.
+    pub fn listing(&self, data: &str) -> Value {
+        let store = self.store();
+        rows::listed(&store.items[data], store.row_of(data))
+    }
+
     /// Changes a stored label row behind everybody's back, as an annotator's save does.
     pub fn edit_row(&self, data: &str, change: impl FnOnce(&mut Value)) {
         let mut store = self.store();

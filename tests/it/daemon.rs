@@ -1,0 +1,270 @@
+//! The real daemon as a child process, with a certificate of its own, against emulators; and a client that talks to
+//! it over HTTPS as the label editor does.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::fixture::Fixture;
+use crate::support::model::StandIn;
+
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_edgelabel");
+pub const ORIGIN: &str = "https://app.encord.com";
+
+/// A configuration to be written: keys by section, then agents.
+pub struct Setup {
+    sections: BTreeMap<&'static str, BTreeMap<&'static str, String>>,
+    agents: Vec<String>,
+    folder: TempDir,
+    port: u16,
+    admin: u16,
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl Setup {
+    /// Points at the emulators; answers nothing until an agent is added.
+    pub fn new(fixture: &Fixture, model: &StandIn) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("encord_key"), &fixture.key.private_text).unwrap();
+        std::fs::write(folder.path().join("model_key"), "sk-secret-of-the-model\n").unwrap();
+        let (port, admin) = (free_port(), free_port());
+        Self { sections: BTreeMap::new(), agents: Vec::new(), folder, port, admin }
+            .set("server", "listen", format!("[\"127.0.0.1:{port}\"]"))
+            .set("server.tls", "certificate", "\"certs/server.pem\"")
+            .set("server.tls", "private_key", "\"certs/server.key\"")
+            .set("admin", "listen", format!("\"127.0.0.1:{admin}\""))
+            .set("encord", "domain", format!("\"{}\"", fixture.backend.url()))
+            .set("encord", "ssh_key_file", "\"encord_key\"")
+            .set("model", "base_url", format!("\"{}\"", model.url()))
+            .set("model", "name", "\"stand-in\"")
+            .set("model", "api_key_file", "\"model_key\"")
+            .set("media", "cache_dir", "\"cache\"")
+            .set("journal", "path", "\"journal.db\"")
+    }
+
+    /// Sets a key to a TOML value.
+    pub fn set(mut self, section: &'static str, key: &'static str, value: impl Into<String>) -> Self {
+        self.sections.entry(section).or_default().insert(key, value.into());
+        self
+    }
+
+    /// Adds an agent: its path, the classification's title, and further lines of TOML.
+    pub fn agent(mut self, path: &str, title: &str, more: &str) -> Self {
+        self.agents.push(format!("[[agent]]\npath = \"{path}\"\nclassification = [\"{title}\"]\n{more}\n"));
+        self
+    }
+
+    pub fn config_file(&self) -> PathBuf {
+        self.folder.path().join("config.toml")
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes the configuration; may be done again to change it under a running daemon.
+    pub fn write(&self) {
+        let mut text = String::new();
+        for (section, keys) in &self.sections {
+            text.push_str(&format!("[{section}]\n"));
+            for (key, value) in keys {
+                text.push_str(&format!("{key} = {value}\n"));
+            }
+        }
+        text.push_str(&self.agents.join("\n"));
+        std::fs::write(self.config_file(), text).unwrap();
+    }
+
+    /// Makes the certificate and starts the daemon; returns when it takes triggers.
+    pub fn start(self) -> Daemon {
+        let daemon = self.launch();
+        daemon.wait_ready();
+        daemon
+    }
+
+    /// As `start`, without waiting.
+    pub fn launch(self) -> Daemon {
+        self.write();
+        if !self.folder.path().join("certs/server.pem").exists() {
+            let made = command(&["cert", "init", "--name", "localhost", "--ip", "127.0.0.1", "--config"]).arg(self.config_file()).output();
+            let made = made.unwrap();
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        }
+        Daemon { child: self.spawn(), setup: self, started: Instant::now(), authority: OnceLock::new() }
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.path().join("daemon.log")
+    }
+
+    fn spawn(&self) -> Child {
+        let log = std::fs::File::options().create(true).append(true).open(self.log_file()).unwrap();
+        let mut run = command(&["run", "--config"]);
+        run.arg(self.config_file()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap()
+    }
+}
+
+/// The program with an environment that tells it nothing.
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments);
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if ["EDGELABEL_", "ENCORD_", "OPENAI_", "NOTIFY_", "WATCHDOG_", "LISTEN_", "JOURNAL_"].iter().any(|start| name.starts_with(start)) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// A running daemon; killed when dropped.
+pub struct Daemon {
+    child: Child,
+    pub setup: Setup,
+    started: Instant,
+    authority: OnceLock<ureq::tls::Certificate<'static>>,
+}
+
+/// An answer to a request.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: BTreeMap<String, String>,
+    pub body: String,
+    pub took: Duration,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
+    }
+
+    /// The message for the person in the label editor. Every answer that has one keeps to its form.
+    pub fn message(&self) -> String {
+        let message = self.json()["message"].as_str().unwrap_or_else(|| panic!("no message: {self:?}")).to_owned();
+        assert!(message.chars().count() <= 256, "{} characters: {message}", message.chars().count());
+        let id = message.rsplit("request ").next().unwrap_or_default().to_owned();
+        assert!(id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "no request id at the end: {message}");
+        message
+    }
+}
+
+impl Daemon {
+    pub fn url(&self, path: &str) -> String {
+        format!("https://localhost:{}{path}", self.setup.port)
+    }
+
+    pub fn admin_url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.setup.admin)
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.setup.log_file()).unwrap_or_default()
+    }
+
+    /// Waits until triggers are taken; returns how long that took from the start of the process.
+    pub fn wait_ready(&self) -> Duration {
+        let agent =
+            ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(2))).build().new_agent();
+        while self.started.elapsed() < Duration::from_secs(20) {
+            if agent.get(self.admin_url("/ready")).call().is_ok_and(|answer| answer.status() == 200) {
+                return self.started.elapsed();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("not ready after 20 s:\n{}", self.log());
+    }
+
+    /// A client that trusts the box's own authority and nobody else.
+    pub fn client(&self) -> ureq::Agent {
+        let authority = self.authority.get_or_init(|| {
+            let file = ureq::get(self.admin_url("/ca.crt")).call().unwrap().body_mut().read_to_vec().unwrap();
+            ureq::tls::Certificate::from_pem(&file).unwrap()
+        });
+        let authority = authority.clone();
+        let tls = ureq::tls::TlsConfig::builder()
+            .root_certs(ureq::tls::RootCerts::Specific(Arc::new(vec![authority])))
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .build();
+        ureq::Agent::config_builder()
+            .tls_config(tls)
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(90)))
+            .build()
+            .new_agent()
+    }
+
+    /// A POST as the label editor makes it. Whatever comes back, a page of the label editor can read it.
+    pub fn post(&self, path: &str, body: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = self.client().post(self.url(path)).header("origin", ORIGIN).header("content-type", "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let begun = Instant::now();
+        let mut answer = request.send(body).unwrap_or_else(|error| panic!("{error}\n{}", self.log()));
+        let headers: BTreeMap<String, String> =
+            answer.headers().iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned())).collect();
+        assert_eq!(headers.get("access-control-allow-origin").map(String::as_str), Some(ORIGIN), "{headers:?}");
+        let status = answer.status().as_u16();
+        Answer { status, headers, body: answer.body_mut().read_to_string().unwrap(), took: begun.elapsed() }
+    }
+
+    /// A click on the agent at `path`.
+    pub fn trigger(&self, path: &str, project: &str, data: &str, frame: u64) -> Answer {
+        self.post(path, &json!({"projectHash": project, "dataHash": data, "frame": frame}).to_string(), &[])
+    }
+
+    /// Starts the program again, with the same files, after it has ended.
+    pub fn restart(&mut self) {
+        self.child = self.setup.spawn();
+        self.started = Instant::now();
+        self.wait_ready();
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, signal).unwrap();
+    }
+
+    /// Waits for the end of the process.
+    pub fn wait_exit(&mut self, limit: Duration) -> ExitStatus {
+        let begun = Instant::now();
+        while begun.elapsed() < limit {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("still running after {limit:?}:\n{}", self.log());
+    }
+
+    /// Resident memory in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let mut status = String::new();
+        std::fs::File::open(format!("/proc/{}/status", self.child.id())).unwrap().read_to_string(&mut status).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log of the daemon ---\n{}", self.log());
+        }
+    }
+}

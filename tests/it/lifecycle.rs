@@ -1,0 +1,89 @@
+//! Start, reload, drain, end.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::daemon::command;
+use crate::spine::World;
+
+#[test]
+fn a_trigger_in_flight_is_finished_after_sigterm_and_a_new_one_is_sent_away() {
+    let world = World::new();
+    let mut daemon = world.setup().agent("/", "Scene description", "").start();
+    world.model.quirks(|quirks| quirks.thinking_time = Duration::from_millis(1500));
+    let client = daemon.client();
+    let (first, late) = std::thread::scope(|scope| {
+        let in_flight = scope.spawn(|| daemon.trigger("/", &world.fixture.project, &world.fixture.image, 0));
+        while world.fixture.backend.calls().is_empty() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        daemon.signal(Signal::TERM);
+        std::thread::sleep(Duration::from_millis(200));
+        // Either told so on a new connection, or the listener is closed already.
+        let late = client.post(daemon.url("/")).header("content-type", "application/json").send("{}");
+        let late = late.map(|answer| answer.status().as_u16());
+        (in_flight.join().unwrap(), late)
+    });
+    assert_eq!(first.status, 200, "{first:?}");
+    assert!(late.is_err() || late.is_ok_and(|status| status == 503));
+    let status = daemon.wait_exit(Duration::from_secs(10));
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(world.answers(&world.fixture.image, "Cls+Scen").len(), 1);
+}
+
+#[test]
+fn sighup_reads_the_agents_anew_and_a_broken_file_changes_nothing() {
+    let world = World::new();
+    let daemon = world.setup().agent("/", "Scene description", "").start();
+    let file = daemon.setup.config_file();
+    let good = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{good}\n[[agent]]\npath = \"/weather\"\nclassification = [\"Weather\"]\n")).unwrap();
+    assert_eq!(daemon.trigger("/weather", &world.fixture.project, &world.fixture.image, 0).status, 404);
+    daemon.signal(Signal::HUP);
+    let answered = (0..100).any(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        daemon.trigger("/weather", &world.fixture.project, &world.fixture.image, 0).status == 200
+    });
+    assert!(answered, "{}", daemon.log());
+    std::fs::write(&file, "[server]\nlisten = 5\n").unwrap();
+    daemon.signal(Signal::HUP);
+    std::thread::sleep(Duration::from_millis(500));
+    world.click(&daemon, "/weather", &world.fixture.image, 0);
+}
+
+#[test]
+fn a_wrong_configuration_ends_with_78_and_names_the_nearest_key() {
+    let world = World::new();
+    let setup = world.setup().set("server", "listne", "[\"127.0.0.1:1\"]").agent("/", "Scene description", "");
+    setup.write();
+    for verb in ["run", "check"] {
+        let ended = command(&[verb, "--config"]).arg(setup.config_file()).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(78), "{said}");
+        assert!(said.contains("listne") && said.contains("listen") && said.contains("config.toml"), "{said}");
+    }
+}
+
+#[test]
+fn check_shows_where_values_come_from_and_no_secret() {
+    let world = World::new();
+    let setup = world.setup().agent("/", "Scene description", "");
+    setup.write();
+    let shown = command(&["check", "--config"]).arg(setup.config_file()).env("OPENAI_API_KEY", "sk-from-the-environment").output().unwrap();
+    let text = String::from_utf8_lossy(&shown.stdout);
+    assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
+    assert!(text.contains("config.toml") && text.contains("OPENAI_API_KEY"), "{text}");
+    assert!(!text.contains("sk-from-the-environment") && !text.contains("sk-secret-of-the-model"), "{text}");
+}
+
+#[test]
+fn trigger_sends_what_the_label_editor_sends() {
+    let world = World::new();
+    let daemon = world.setup().agent("/", "Scene description", "").start();
+    let url = format!("https://app.encord.com/label_editor/{}/{}/7", world.fixture.project, world.fixture.video);
+    let sent = command(&["trigger", &url, "--config"]).arg(daemon.setup.config_file()).output().unwrap();
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    assert_eq!(world.answers(&world.fixture.video, "Cls+Scen")[0]["range"], serde_json::json!([[7, 7]]));
+}
