@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::daemon::{Daemon, command};
 use crate::spine::World;
 use crate::support::backend::Call;
+use crate::support::daemon::Daemon;
 use crate::support::faults::Fault;
 
 const ALWAYS: usize = usize::MAX;
@@ -20,7 +20,7 @@ fn pending(daemon: &Daemon) -> Vec<Value> {
 }
 
 fn pending_command(daemon: &Daemon, arguments: &[&str]) -> Output {
-    command(arguments).arg(daemon.setup.config_file()).output().unwrap()
+    daemon.setup.command(arguments).arg(daemon.setup.config_file()).output().unwrap()
 }
 
 fn wait_for(what: &str, limit: Duration, mut done: impl FnMut() -> bool) {

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::daemon::command;
 use crate::spine::World;
 
 #[test]
@@ -59,7 +58,7 @@ fn a_wrong_configuration_ends_with_78_and_names_the_nearest_key() {
     let setup = world.setup().set("server", "listne", "[\"127.0.0.1:1\"]").agent("/", "Scene description", "");
     setup.write();
     for verb in ["run", "check"] {
-        let ended = command(&[verb, "--config"]).arg(setup.config_file()).output().unwrap();
+        let ended = setup.command(&[verb, "--config"]).arg(setup.config_file()).output().unwrap();
         let said = String::from_utf8_lossy(&ended.stderr);
         assert_eq!(ended.status.code(), Some(78), "{said}");
         assert!(said.contains("listne") && said.contains("listen") && said.contains("config.toml"), "{said}");
@@ -71,7 +70,8 @@ fn check_shows_where_values_come_from_and_no_secret() {
     let world = World::new();
     let setup = world.setup().agent("/", "Scene description", "");
     setup.write();
-    let shown = command(&["check", "--config"]).arg(setup.config_file()).env("OPENAI_API_KEY", "sk-from-the-environment").output().unwrap();
+    let shown =
+        setup.command(&["check", "--config"]).arg(setup.config_file()).env("OPENAI_API_KEY", "sk-from-the-environment").output().unwrap();
     let text = String::from_utf8_lossy(&shown.stdout);
     assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
     assert!(text.contains("config.toml") && text.contains("OPENAI_API_KEY"), "{text}");
@@ -83,7 +83,7 @@ fn trigger_sends_what_the_label_editor_sends() {
     let world = World::new();
     let daemon = world.setup().agent("/", "Scene description", "").start();
     let url = format!("https://app.encord.com/label_editor/{}/{}/7", world.fixture.project, world.fixture.video);
-    let sent = command(&["trigger", &url, "--config"]).arg(daemon.setup.config_file()).output().unwrap();
+    let sent = daemon.setup.command(&["trigger", &url, "--config"]).arg(daemon.setup.config_file()).output().unwrap();
     assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
     assert_eq!(world.answers(&world.fixture.video, "Cls+Scen")[0]["range"], serde_json::json!([[7, 7]]));
 }

@@ -4,7 +4,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod daemon;
 mod emulators;
 mod late;
 mod lifecycle;

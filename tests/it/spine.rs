@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::daemon::{Daemon, Setup};
 use crate::support::backend::Call;
+use crate::support::daemon::{Daemon, Setup};
 use crate::support::fixture::{Fixture, GROUP_COLOURS, IMAGE_COLOUR};
 use crate::support::media::colour_of_frame;
 use crate::support::model::{Picture, StandIn};
@@ -19,7 +19,7 @@ impl World {
     }
 
     pub fn setup(&self) -> Setup {
-        Setup::new(&self.fixture, &self.model)
+        Setup::new(env!("CARGO_BIN_EXE_edgelabel"), &self.fixture.backend, &self.fixture.key, &self.model)
     }
 
     /// The answers to one classification of a stored row, in no order.

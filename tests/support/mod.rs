@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, unreachable_pub, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 pub mod backend;
+pub mod daemon;
 pub mod faults;
 pub mod fixture;
 pub mod media;

@@ -279,8 +279,11 @@ fn write_reply(wire: &mut dyn Wire, request: &Request, reply: &Reply) -> (u64, b
         }
         _ => {}
     }
-    let date = time::OffsetDateTime::now_utc().format(&Rfc2822).unwrap_or_default().replace("+0000", "GMT");
-    let mut head = format!("HTTP/1.1 {} {}\r\ndate: {date}\r\n", reply.status, reason(reply.status));
+    let date = http_date(time::OffsetDateTime::now_utc());
+    let mut head = format!("HTTP/1.1 {} {}\r\n", reply.status, reason(reply.status));
+    if !reply.headers.iter().any(|(name, _)| name == "date") {
+        head.push_str(&format!("date: {date}\r\n"));
+    }
     for (name, value) in &reply.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -317,6 +320,11 @@ fn write_reply(wire: &mut dyn Wire, request: &Request, reply: &Reply) -> (u64, b
     }
     let keep = whole && wire.flush().is_ok() && request.header("connection").is_none_or(|value| !value.eq_ignore_ascii_case("close"));
     (sent as u64, keep)
+}
+
+/// A time as HTTP headers write it.
+pub fn http_date(at: time::OffsetDateTime) -> String {
+    at.format(&Rfc2822).unwrap_or_default().replace("+0000", "GMT")
 }
 
 fn reason(status: u16) -> &'static str {

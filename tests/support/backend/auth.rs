@@ -45,7 +45,7 @@ pub(super) fn v2(store: &Store, request: &Request, behaviour: &Behaviour) -> Res
         Some(value.trim_matches('"').to_owned())
     };
     let created: i64 = param("created").and_then(|text| text.parse().ok()).ok_or_else(|| bad("created is missing"))?;
-    let off = (time::OffsetDateTime::now_utc().unix_timestamp() - created).unsigned_abs();
+    let off = (behaviour.now().unix_timestamp() - created).unsigned_abs();
     if off > behaviour.signature_window.as_secs() {
         return Err(bad(format!("created is {off} s away from now")));
     }

@@ -17,7 +17,7 @@ use serde_json::Value;
 pub use store::*;
 
 use super::faults::{Fault, Plan};
-use super::server::{Handler, Reply, Request, Server};
+use super::server::{Handler, Reply, Request, Server, http_date};
 
 /// What a call is for, as far as counting and faults are concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,6 +64,8 @@ pub struct Behaviour {
     pub link_life: Duration,
     /// How far the caller's clock may be off.
     pub signature_window: Duration,
+    /// How far the backend's clock is ahead of this machine's, in seconds.
+    pub clock_ahead: i64,
     /// Added to every answer of the API.
     pub latency: Duration,
 }
@@ -78,8 +80,16 @@ impl Default for Behaviour {
             ranges: true,
             link_life: Duration::from_secs(3600),
             signature_window: Duration::from_secs(300),
+            clock_ahead: 0,
             latency: Duration::ZERO,
         }
+    }
+}
+
+impl Behaviour {
+    /// What the backend's clock says.
+    fn now(&self) -> time::OffsetDateTime {
+        time::OffsetDateTime::now_utc() + time::Duration::seconds(self.clock_ahead)
     }
 }
 
@@ -229,11 +239,12 @@ impl Handler for Api {
     fn answer(&self, request: &Request) -> Reply {
         let call = kind_of(request);
         std::thread::sleep(self.0.behaviour().latency);
-        self.0.with_faults(call, || match request.path.as_str() {
+        let reply = self.0.with_faults(call, || match request.path.as_str() {
             "/public" | "/public/user" => v1::answer(&self.0, request),
             path if path.starts_with("/v2/public/") => v2::answer(&self.0, request),
             _ => Reply::json(404, &serde_json::json!({"detail": "Not Found"})),
-        })
+        });
+        reply.header("date", http_date(self.0.behaviour().now()))
     }
 
     fn sent(&self, request: &Request, reply: &Reply, bytes: u64) {

@@ -50,7 +50,11 @@ impl Maker<'_> {
             "object" => self.make_object(schema),
             "array" => self.make_array(schema, about, wanted),
             "number" => wanted.cloned().unwrap_or_else(|| self.measure(schema, false)),
-            "integer" => wanted.cloned().unwrap_or_else(|| self.measure(schema, true)),
+            "integer" => match wanted {
+                Some(Value::String(label)) => number_of(label, about).unwrap_or(Value::Null),
+                Some(number) => number.clone(),
+                None => self.measure(schema, true),
+            },
             "boolean" => wanted.cloned().unwrap_or_else(|| json!(self.view.picture.is_some_and(|seen| seen.brightness() >= 50.0))),
             "null" => Value::Null,
             _ => wanted.cloned().unwrap_or_else(|| self.describe(schema)),
@@ -69,7 +73,8 @@ impl Maker<'_> {
         for (key, property) in schema["properties"].as_object().into_iter().flatten() {
             let property = self.resolve(property);
             let wanted = self.wanted(key, property);
-            if wanted.is_none() && !self.view.fixed.is_empty() && nullable(property) {
+            let unfixed = wanted.is_none() && !self.view.fixed.is_empty();
+            if nullable(property) && (unfixed || !condition_met(property, &object)) {
                 object.insert(key.clone(), Value::Null);
             } else {
                 object.insert(key.clone(), self.make(property, key, wanted));
@@ -147,6 +152,22 @@ impl Maker<'_> {
         let most = schema["maxLength"].as_u64().map_or(usize::MAX, |most| most as usize);
         json!(text.chars().take(most).collect::<String>())
     }
+}
+
+/// Whether a question that is asked `only if` some choice was made is to be answered: the choice, in quotes after
+/// those words, is among the answers given so far.
+fn condition_met(property: &Value, so_far: &Map<String, Value>) -> bool {
+    let about = words(property);
+    let Some(at) = about.to_ascii_lowercase().find("only if") else { return true };
+    let Some(choice) = about[at..].split('"').nth(1) else { return true };
+    so_far.values().any(|answer| answer == choice)
+}
+
+/// The number that an explanation such as `1 = Red; 2 = Green` gives to a label.
+fn number_of(label: &str, about: &str) -> Option<Value> {
+    let at = find_word(about, &format!("= {label}"), 0)?;
+    let number = about[..at].trim_end().rsplit(|c: char| !c.is_ascii_digit()).next()?;
+    number.parse::<u64>().ok().map(Value::from)
 }
 
 fn words(schema: &Value) -> String {

@@ -12,19 +12,21 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::fixture::Fixture;
-use crate::support::model::StandIn;
+use super::backend::Backend;
+use super::fixture::ThrowAwayKey;
+use super::model::StandIn;
 
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_edgelabel");
 pub const ORIGIN: &str = "https://app.encord.com";
 
-/// A configuration to be written: keys by section, then agents.
+/// A configuration to be written: keys by section, then agents; and the program that is to read it.
 pub struct Setup {
+    program: PathBuf,
     sections: BTreeMap<&'static str, BTreeMap<&'static str, String>>,
     agents: Vec<String>,
-    folder: TempDir,
+    folder: PathBuf,
     port: u16,
     admin: u16,
+    _temporary: Option<TempDir>,
 }
 
 /// A port that was free a moment ago.
@@ -33,18 +35,24 @@ pub fn free_port() -> u16 {
 }
 
 impl Setup {
-    /// Points at the emulators; answers nothing until an agent is added.
-    pub fn new(fixture: &Fixture, model: &StandIn) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("encord_key"), &fixture.key.private_text).unwrap();
-        std::fs::write(folder.path().join("model_key"), "sk-secret-of-the-model\n").unwrap();
+    /// In a folder that goes away with it. Points at the emulators; answers nothing until an agent is added.
+    pub fn new(program: impl Into<PathBuf>, backend: &Backend, key: &ThrowAwayKey, model: &StandIn) -> Self {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().to_owned();
+        Self { _temporary: Some(temporary), ..Self::within(folder, program, backend, key, model) }
+    }
+
+    /// As `new`, in a folder that is there and stays.
+    pub fn within(folder: PathBuf, program: impl Into<PathBuf>, backend: &Backend, key: &ThrowAwayKey, model: &StandIn) -> Self {
+        std::fs::write(folder.join("encord_key"), &key.private_text).unwrap();
+        std::fs::write(folder.join("model_key"), "sk-secret-of-the-model\n").unwrap();
         let (port, admin) = (free_port(), free_port());
-        Self { sections: BTreeMap::new(), agents: Vec::new(), folder, port, admin }
+        Self { program: program.into(), sections: BTreeMap::new(), agents: Vec::new(), folder, port, admin, _temporary: None }
             .set("server", "listen", format!("[\"127.0.0.1:{port}\"]"))
             .set("server.tls", "certificate", "\"certs/server.pem\"")
             .set("server.tls", "private_key", "\"certs/server.key\"")
             .set("admin", "listen", format!("\"127.0.0.1:{admin}\""))
-            .set("encord", "domain", format!("\"{}\"", fixture.backend.url()))
+            .set("encord", "domain", format!("\"{}\"", backend.url()))
             .set("encord", "ssh_key_file", "\"encord_key\"")
             .set("model", "base_url", format!("\"{}\"", model.url()))
             .set("model", "name", "\"stand-in\"")
@@ -66,11 +74,11 @@ impl Setup {
     }
 
     pub fn config_file(&self) -> PathBuf {
-        self.folder.path().join("config.toml")
+        self.folder.join("config.toml")
     }
 
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        &self.folder
     }
 
     /// Writes the configuration; may be done again to change it under a running daemon.
@@ -86,46 +94,50 @@ impl Setup {
         std::fs::write(self.config_file(), text).unwrap();
     }
 
-    /// Makes the certificate and starts the daemon; returns when it takes triggers.
+    /// Has the program make its own authority and a certificate for this machine.
+    pub fn make_certificate(&self) {
+        let mut make = self.command(&["cert", "init", "--name", "localhost", "--ip", "127.0.0.1", "--config"]);
+        let made = make.arg(self.config_file()).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+
+    /// Writes the configuration, makes the certificate and starts the daemon; returns when it takes triggers.
     pub fn start(self) -> Daemon {
+        self.write();
+        self.make_certificate();
         let daemon = self.launch();
         daemon.wait_ready();
         daemon
     }
 
-    /// As `start`, without waiting.
+    /// Only starts the daemon.
     pub fn launch(self) -> Daemon {
-        self.write();
-        if !self.folder.path().join("certs/server.pem").exists() {
-            let made = command(&["cert", "init", "--name", "localhost", "--ip", "127.0.0.1", "--config"]).arg(self.config_file()).output();
-            let made = made.unwrap();
-            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        }
         Daemon { child: self.spawn(), setup: self, started: Instant::now(), authority: OnceLock::new() }
     }
 
-    fn log_file(&self) -> PathBuf {
-        self.folder.path().join("daemon.log")
+    /// The program with an environment that tells it nothing.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(arguments);
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            let prefixes = ["EDGELABEL_", "ENCORD_", "OPENAI_", "NOTIFY_", "WATCHDOG_", "LISTEN_", "JOURNAL_", "CREDENTIALS_"];
+            if prefixes.iter().any(|prefix| text.starts_with(prefix)) {
+                command.env_remove(&name);
+            }
+        }
+        command
+    }
+
+    pub fn log_file(&self) -> PathBuf {
+        self.folder.join("daemon.log")
     }
 
     fn spawn(&self) -> Child {
         let log = std::fs::File::options().create(true).append(true).open(self.log_file()).unwrap();
-        let mut run = command(&["run", "--config"]);
+        let mut run = self.command(&["run", "--config"]);
         run.arg(self.config_file()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap()
     }
-}
-
-/// The program with an environment that tells it nothing.
-pub fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command.args(arguments);
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy().into_owned();
-        if ["EDGELABEL_", "ENCORD_", "OPENAI_", "NOTIFY_", "WATCHDOG_", "LISTEN_", "JOURNAL_"].iter().any(|start| name.starts_with(start)) {
-            command.env_remove(name);
-        }
-    }
-    command
 }
 
 /// A running daemon; killed when dropped.
@@ -133,7 +145,7 @@ pub struct Daemon {
     child: Child,
     pub setup: Setup,
     started: Instant,
-    authority: OnceLock<ureq::tls::Certificate<'static>>,
+    authority: OnceLock<String>,
 }
 
 /// An answer to a request.
@@ -187,13 +199,14 @@ impl Daemon {
         panic!("not ready after 20 s:\n{}", self.log());
     }
 
+    /// The box's own authority, as PEM.
+    pub fn authority(&self) -> &str {
+        self.authority.get_or_init(|| ureq::get(self.admin_url("/ca.crt")).call().unwrap().body_mut().read_to_string().unwrap())
+    }
+
     /// A client that trusts the box's own authority and nobody else.
     pub fn client(&self) -> ureq::Agent {
-        let authority = self.authority.get_or_init(|| {
-            let file = ureq::get(self.admin_url("/ca.crt")).call().unwrap().body_mut().read_to_vec().unwrap();
-            ureq::tls::Certificate::from_pem(&file).unwrap()
-        });
-        let authority = authority.clone();
+        let authority = ureq::tls::Certificate::from_pem(self.authority().as_bytes()).unwrap();
         let tls = ureq::tls::TlsConfig::builder()
             .root_certs(ureq::tls::RootCerts::Specific(Arc::new(vec![authority])))
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
