@@ -15,7 +15,7 @@ use url::{Host, Url};
 use crate::deadline::{Deadline, Expired};
 
 /// How a part reaches the outside.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// PEM file with trust anchors besides the system's.
     pub ca_file: Option<PathBuf>,

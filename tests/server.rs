@@ -177,7 +177,7 @@ async fn without_the_token_there_is_nothing_to_see() {
         if status == 404 {
             assert!(answer.message().starts_with("there is nothing at this address"));
         } else if extra.is_empty() {
-            assert!(answer.message().starts_with(if path.ends_with("caption") { "agent 1" } else { "agent 0" }));
+            assert!(answer.message().starts_with(if path.ends_with("caption") { "agent /caption" } else { "agent / " }));
         }
     }
 }

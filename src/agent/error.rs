@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::{encord, media, model};
+
 /// The kinds of failure that the label editor is answered with. Only the server knows their status codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -37,5 +39,51 @@ impl Error {
     /// An error without a time to come back.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), retry_after: None }
+    }
+}
+
+impl From<encord::Error> for Error {
+    fn from(error: encord::Error) -> Self {
+        use encord::Error as E;
+        let kind = match &error {
+            E::KeyRefused { .. } | E::Forbidden { .. } => Kind::Forbidden,
+            E::NotInProject { .. } => Kind::NotFound,
+            E::ManyRows { .. } | E::Unsupported { .. } | E::FrameOutOfRange { .. } => Kind::Unprocessable,
+            E::Key { .. } | E::Clock { .. } | E::Unreachable { .. } | E::Refused { .. } | E::Malformed { .. } => Kind::Upstream,
+            E::Deadline(_) => Kind::Deadline,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<media::Error> for Error {
+    fn from(error: media::Error) -> Self {
+        use media::Error as E;
+        let kind = match &error {
+            E::Store { .. } | E::LinkRefused { .. } => Kind::Upstream,
+            E::FrameOutOfRange { .. } | E::Unsupported { .. } | E::Broken { .. } | E::NoDecoder { .. } | E::TooLarge { .. } => {
+                Kind::Unprocessable
+            }
+            E::Worker(_) => Kind::Internal,
+            E::Deadline(_) => Kind::Deadline,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<model::Error> for Error {
+    fn from(error: model::Error) -> Self {
+        use model::Error as E;
+        let kind = match &error {
+            E::RateLimited { .. } => Kind::Busy,
+            E::Unaskable(_) => Kind::Unprocessable,
+            E::KeyRefused { .. } | E::NoQuota { .. } | E::Refusal { .. } | E::Invalid { .. } | E::Endpoint { .. } => Kind::Upstream,
+            E::Deadline(_) => Kind::Deadline,
+        };
+        let retry_after = match &error {
+            E::RateLimited { retry_after, .. } => Some(retry_after.unwrap_or(Duration::from_secs(10))),
+            _ => None,
+        };
+        Self { kind, message: error.to_string(), retry_after }
     }
 }

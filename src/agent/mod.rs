@@ -1,7 +1,13 @@
 //! One trigger from the label editor to a saved label.
 
+pub mod editor;
 pub mod error;
+mod locks;
 pub mod pool;
+pub mod replay;
+pub mod report;
+mod save;
+mod select;
 pub mod settings;
 pub mod trigger;
 

@@ -217,7 +217,7 @@ mod tests {
     fn trigger(frame: u64) -> Trigger {
         Trigger {
             id: RequestId::random(),
-            agent: 0,
+            agent: "/".into(),
             project: "027e0c65-c53f-426d-9f02-04fafe8bd80e".parse().unwrap(),
             data: "038ed92d-dbe8-4991-a3aa-6ede35d6e62d".parse().unwrap(),
             frame,

@@ -8,8 +8,8 @@ use crate::ids::{DataHash, ProjectHash, RequestId};
 pub struct Trigger {
     /// In every message and log line of this trigger.
     pub id: RequestId,
-    /// Which configured agent: its place in the list of `[[agent]]` tables.
-    pub agent: usize,
+    /// Which configured agent, by its path; a place in a list could mean another one after a reload.
+    pub agent: String,
     /// The project.
     pub project: ProjectHash,
     /// The data item.
@@ -29,13 +29,13 @@ impl Trigger {
     pub(super) fn key(&self) -> Key {
         let mut objects = self.objects.clone();
         objects.sort();
-        Key { agent: self.agent, project: self.project.clone(), data: self.data.clone(), frame: self.frame, objects }
+        Key { agent: self.agent.clone(), project: self.project.clone(), data: self.data.clone(), frame: self.frame, objects }
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
-    agent: usize,
+    agent: String,
     project: ProjectHash,
     data: DataHash,
     frame: u64,

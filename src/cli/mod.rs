@@ -10,6 +10,7 @@ use crate::config::{Config, Env, Invalid};
 mod check;
 mod pending;
 mod progress;
+mod run;
 mod trigger;
 
 /// Answers Encord's label editor from a box in your own network.
@@ -42,6 +43,7 @@ Environment:
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Arguments),
     Check(check::Arguments),
     Trigger(trigger::Arguments),
     Pending(pending::Arguments),
@@ -82,6 +84,7 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
+        Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Trigger(arguments) => trigger::run(&arguments),
         Command::Pending(arguments) => pending::run(&arguments),

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use super::file::{self, Decoder, Detail, WebhookSignature};
+use super::file::{self, Decoder, Detail, LogFormat, WebhookSignature};
 use super::problem::{Invalid, Problem};
 use super::value::FilePath;
 use super::{Config, secret, strict};
 use crate::ids::Secret;
+use crate::telemetry::{Format, LogSettings};
 use crate::{agent, encord, http, journal, media, model, server};
 
 impl Config {
@@ -154,6 +155,22 @@ impl Config {
             confidence: written.confidence.0,
         };
         self.file.agent.values().map(settings).collect()
+    }
+
+    /// Bounds of the trigger pool.
+    pub fn pool(&self) -> agent::PoolLimits {
+        let written = &self.file.server;
+        agent::PoolLimits { concurrent: written.max_concurrent_triggers.0 as usize, waiting: written.max_waiting_triggers.0 as usize }
+    }
+
+    /// What is logged, and how.
+    pub fn log(&self) -> LogSettings {
+        let format = match self.file.log.format {
+            LogFormat::Auto => Format::Auto,
+            LogFormat::Text => Format::Text,
+            LogFormat::Json => Format::Json,
+        };
+        LogSettings { level: self.file.log.level.0.clone(), format }
     }
 
     /// Settings for [`journal::Journal`].

@@ -30,7 +30,7 @@ const MAX_PROJECTS: usize = 64;
 const JUST_READ: Duration = Duration::from_secs(5);
 
 /// What the configuration says about Encord.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// `https://api.encord.com`, without a final slash.
     pub domain: String,

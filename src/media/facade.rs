@@ -9,7 +9,7 @@ use crate::ids::SignedUrl;
 use super::Error;
 
 /// What the configuration says about media.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// `auto`, `software`, `vaapi`, `nvdec` or `v4l2`.
     pub decoder: String,

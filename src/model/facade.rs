@@ -26,7 +26,7 @@ use super::sheet::Sheet;
 use super::{Error, probe};
 
 /// What the configuration says about one endpoint (`[model]` or `[models.NAME]`).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Name of the table: `` for `[model]`.
     pub table: String,

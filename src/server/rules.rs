@@ -34,9 +34,9 @@ impl Rules {
         }
     }
 
-    /// The agent at a path, as its place in the list of agents.
-    pub(super) fn agent_at(&self, path: &str) -> Option<usize> {
-        self.agent_paths.iter().position(|known| known == path)
+    /// The agent at a path, by the path it is configured with.
+    pub(super) fn agent_at(&self, path: &str) -> Option<String> {
+        self.agent_paths.iter().find(|known| *known == path).cloned()
     }
 
     pub(super) fn serves(&self, project: &ProjectHash) -> bool {

@@ -1,0 +1,83 @@
+//! What is known of a trigger while it runs and after: for its log line, the metrics and the history.
+
+use std::time::{Duration, Instant};
+
+use crate::telemetry::Step;
+
+use super::{Error, Kind, Outcome};
+
+/// What the box was doing in a step, for "the time ran out while …".
+fn doing(step: Step) -> &'static str {
+    match step {
+        Step::Wait => "waiting for other triggers",
+        Step::LabelRow => "looking up the label row and the ontology at Encord",
+        Step::Link => "opening the label row at Encord",
+        Step::Fetch | Step::Decode => "fetching and decoding the frame",
+        Step::Model => "waiting for the model",
+        Step::Journal => "writing the journal",
+        Step::Save | Step::Total => "saving to Encord",
+    }
+}
+
+/// What is known of a trigger.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Finished steps with their time, in order.
+    pub steps: Vec<(Step, Duration)>,
+    /// Title of the data item, once known.
+    pub title: String,
+    /// Which decoder made the frame.
+    pub decoder: String,
+    /// Container of the item.
+    pub container: String,
+    /// Bytes of media that came over the network.
+    pub bytes: u64,
+    /// Requests to the media store.
+    pub media_requests: u32,
+    /// The model that answered.
+    pub model: String,
+    /// Tokens of the prompts, as the endpoint counted them.
+    pub prompt_tokens: u64,
+    /// Tokens of the answers, likewise.
+    pub answer_tokens: u64,
+    /// Titles of what the model left unanswered.
+    pub left_out: Vec<String>,
+}
+
+impl Report {
+    /// Notes a step that was timed elsewhere. What a step has noted already on its own is not counted twice.
+    pub(super) fn note(&mut self, step: Step, took: Duration) {
+        if !self.steps.iter().any(|(noted, _)| *noted == step) {
+            self.steps.push((step, took));
+        }
+    }
+
+    /// Times one step, and names it when the request's time runs out in it.
+    pub(super) fn step<T>(&mut self, step: Step, work: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        let start = Instant::now();
+        let result = work(self);
+        self.note(step, start.elapsed());
+        result.map_err(|error| match error.kind {
+            Kind::Deadline => Error::new(Kind::Deadline, format!("the time for this request ran out while {}", doing(step))),
+            _ => error,
+        })
+    }
+}
+
+/// One word for how a trigger ended: `saved`, `kept`, `queued`, or the kind of error.
+pub fn outcome_word(verdict: &Result<Outcome, Error>) -> &'static str {
+    match verdict {
+        Ok(Outcome::Saved { .. }) => "saved",
+        Ok(Outcome::Kept { .. }) => "kept",
+        Ok(Outcome::Queued { .. }) => "queued",
+        Err(error) => match error.kind {
+            Kind::Forbidden => "forbidden",
+            Kind::NotFound => "not_found",
+            Kind::Unprocessable => "unprocessable",
+            Kind::Upstream => "upstream",
+            Kind::Busy => "busy",
+            Kind::Deadline => "deadline",
+            Kind::Internal => "internal",
+        },
+    }
+}

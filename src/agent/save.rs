@@ -1,0 +1,129 @@
+//! From a validated answer to the label row: written down first, then merged into the row as it is now.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::deadline::Deadline;
+use crate::encord::{self, Encord, Fingerprint, LabelRow, Merged, PreparedAnswer};
+use crate::ids::{FeatureNodeHash, LabelHash, ProjectHash};
+
+use super::locks::RowLocks;
+
+/// Everything that a save needs, also days later and without the ontology.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct SaveOrder {
+    pub(super) project: ProjectHash,
+    pub(super) label: LabelHash,
+    pub(super) frame: u64,
+    pub(super) answers: Vec<Ordered>,
+}
+
+/// One answer, and what stood in its place before the model was asked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Ordered {
+    pub(super) answer: PreparedAnswer,
+    pub(super) seen: Fingerprint,
+}
+
+/// How a save ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Saved {
+    /// The row holds our answer, by this save or an earlier one.
+    Written,
+    /// A person answered meanwhile: theirs stays, and nothing was left to save.
+    Superseded,
+}
+
+/// Most places whose last answer of ours is remembered.
+const REMEMBERED: usize = 10_000;
+
+/// Saves, one at a time for each row.
+pub(super) struct Saver {
+    encord: Encord,
+    rows: RowLocks,
+    /// What we last wrote where, so that our own earlier answer is not taken for a person's.
+    written: Mutex<HashMap<Place, Fingerprint>>,
+}
+
+type Place = (LabelHash, FeatureNodeHash, u64);
+
+impl Saver {
+    pub(super) fn new(encord: Encord) -> Self {
+        Self { encord, rows: RowLocks::default(), written: Mutex::default() }
+    }
+
+    /// Reads the row, merges what nobody changed meanwhile, and saves. `late` is a save from the journal: there our own
+    /// newer answer counts like a person's.
+    pub(super) fn save(&self, order: &SaveOrder, late: bool, deadline: &Deadline) -> Result<Saved, encord::Error> {
+        let _row_is_ours = self.rows.lock(&order.label, deadline)?;
+        let mut row = self.encord.read_row(&order.project, &order.label, deadline)?;
+        let (mut changed, mut there) = (false, false);
+        for Ordered { answer, seen } in &order.answers {
+            if row.holds(answer, order.frame)? {
+                there = true;
+                continue;
+            }
+            let now = state_of(&row, &answer.feature, order.frame)?;
+            if now != *seen && (late || !self.is_ours(order, &answer.feature, &now)) {
+                continue;
+            }
+            match row.merge(answer, order.frame)? {
+                Merged::AlreadyThere => there = true,
+                Merged::Added | Merged::Replaced => changed = true,
+            }
+        }
+        if changed {
+            self.encord.save_row(&order.project, &row, deadline)?;
+            for Ordered { answer, .. } in &order.answers {
+                self.remember(order, &answer.feature, state_of(&row, &answer.feature, order.frame)?);
+            }
+        }
+        Ok(if changed || there { Saved::Written } else { Saved::Superseded })
+    }
+
+    fn is_ours(&self, order: &SaveOrder, feature: &FeatureNodeHash, now: &Fingerprint) -> bool {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.get(&(order.label.clone(), feature.clone(), order.frame)) == Some(now)
+    }
+
+    fn remember(&self, order: &SaveOrder, feature: &FeatureNodeHash, now: Fingerprint) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if written.len() >= REMEMBERED {
+            // Forgetting all is rare and harmless: at worst one answer of ours is kept as if a person had given it.
+            written.clear();
+        }
+        written.insert((order.label.clone(), feature.clone(), order.frame), now);
+    }
+}
+
+/// What stands in an answer's place.
+pub(super) fn state_of(row: &LabelRow, feature: &FeatureNodeHash, frame: u64) -> Result<Fingerprint, encord::Error> {
+    row.fingerprint(std::slice::from_ref(feature), frame)
+}
+
+/// What a failed save means for the answer that waits in the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// Encord could not be reached or did not make sense: worth another try by itself.
+    Unreached,
+    /// Encord decided against it: only a person changes that.
+    Refused,
+}
+
+/// Sorts a save's error (contract: what is kept as waiting, what as refused).
+pub(super) fn failure(error: &encord::Error) -> Failure {
+    use encord::Error as E;
+    match error {
+        E::Unreachable { .. } | E::Malformed { .. } | E::Clock { .. } | E::Deadline(_) => Failure::Unreached,
+        E::Key { .. }
+        | E::KeyRefused { .. }
+        | E::Forbidden { .. }
+        | E::NotInProject { .. }
+        | E::ManyRows { .. }
+        | E::Unsupported { .. }
+        | E::FrameOutOfRange { .. }
+        | E::Refused { .. } => Failure::Refused,
+    }
+}

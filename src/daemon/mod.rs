@@ -1,0 +1,148 @@
+//! The life of the daemon: put the parts together, serve, reload, drain. The only place that knows all parts.
+
+mod desk;
+mod health;
+mod parts;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::agent::Pool;
+use crate::agent::replay::Replay;
+use crate::config::{Config, Env, Invalid};
+use crate::deadline::Deadline;
+use crate::journal::Journal;
+use crate::server::{Listeners, Server};
+use crate::telemetry::{LogControl, Metrics};
+
+use self::desk::Desk;
+use self::health::Health;
+use self::parts::Parts;
+
+/// How long a decode worker may take to prove itself at the start: plugins are scanned then, on slow disks too.
+const PROOF_TIME: Duration = Duration::from_secs(60);
+
+/// How long the last answers may take to leave after the triggers have ended.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
+
+/// Where the configuration comes from, now and at each reload.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The file named on the command line, if any.
+    pub path: Option<PathBuf>,
+    /// The process's environment.
+    pub environment: Env,
+}
+
+impl Source {
+    fn read(&self) -> Result<Config, Invalid> {
+        let mut config = Config::load(self.path.as_deref(), &self.environment)?;
+        config.ready()?;
+        Ok(config)
+    }
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`Invalid`] for a configuration that cannot be used; anything else that keeps the daemon from starting.
+pub fn run(source: &Source) -> anyhow::Result<()> {
+    let config = source.read()?;
+    let logs = LogControl::install(&config.log()).map_err(anyhow::Error::msg)?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("server").enable_all().build()?;
+    let outcome = runtime.block_on(live(source, config, &logs));
+    // Threads that still wait for an upstream are not waited for: what they were paid for is in the journal.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn live(source: &Source, config: Config, logs: &LogControl) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+
+    let settings = config.server()?;
+    let metrics = Arc::new(Metrics::default());
+    let journal = Arc::new(Journal::new(config.journal()));
+    let health = Arc::new(Health::default());
+    health.note("journal", journal.prove().map_err(|error| error.to_string()));
+
+    let parts = Parts::build(&config, &journal, None)?;
+    let media = parts.media.clone();
+    tokio::task::spawn_blocking(move || media.prove(&Deadline::after(PROOF_TIME))).await??;
+    health.note("decoder", Ok(()));
+
+    let desk = Arc::new(Desk::new(parts, Arc::clone(&journal), Arc::clone(&metrics), Arc::clone(&health)));
+    let for_replay = Arc::clone(&desk);
+    let replay = Replay::start(Arc::clone(&journal), move || for_replay.agent())?;
+    desk.set_bell(replay.bell());
+    let for_pool = Arc::clone(&desk);
+    let pool = Arc::new(Pool::new(config.pool(), move |trigger| for_pool.handle(trigger))?);
+
+    let listeners = Listeners::bind(&settings.listen)?;
+    let server = Server::start(&settings, listeners, Arc::clone(&pool), Arc::clone(&metrics))?;
+    tracing::info!(addresses = ?server.addresses(), agents = ?settings.agent_paths, "ready: triggers are taken");
+
+    loop {
+        tokio::select! {
+            () = ring(&mut terminate) => break,
+            () = ring(&mut interrupt) => break,
+            () = ring(&mut hang_up) => reload(source, &desk, &server, logs).await,
+        }
+    }
+
+    server.drain();
+    pool.drain();
+    let waiting = Arc::clone(&pool);
+    let grace = settings.shutdown_grace;
+    let all_done = tokio::task::spawn_blocking(move || waiting.wait_idle(grace)).await?;
+    if !all_done {
+        tracing::warn!("some triggers did not finish within server.shutdown_grace; answers that were paid for are in the journal");
+    }
+    server.close(LAST_ANSWERS).await;
+    tokio::task::spawn_blocking(move || drop(replay)).await?;
+    if let Err(error) = journal.checkpoint() {
+        tracing::warn!(%error, "the journal could not be tidied; nothing is lost");
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// A signal's stream ends only with the runtime.
+async fn ring(signal: &mut Signal) {
+    if signal.recv().await.is_none() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Takes a new configuration whole or not at all. Running triggers keep the parts they began with.
+async fn reload(source: &Source, desk: &Arc<Desk>, server: &Server, logs: &LogControl) {
+    tracing::info!("reading the configuration again");
+    let (source, desk) = (source.clone(), Arc::clone(desk));
+    let taken = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
+        let config = source.read()?;
+        let settings = config.server()?;
+        desk.replace(&config)?;
+        Ok((settings, config.log()))
+    })
+    .await;
+    match taken {
+        Ok(Ok((settings, log))) => {
+            if let Err(cause) = server.reconfigure(&settings) {
+                tracing::error!(%cause, "the new certificate cannot be used; the old one stays in use");
+            }
+            if let Err(cause) = logs.set_level(&log.level) {
+                tracing::error!(%cause, "the log level stays as it was");
+            }
+            tracing::info!("the new configuration is in force (listening addresses and pool sizes need a restart)");
+        }
+        Ok(Err(error)) => tracing::error!("the new configuration is refused, the old one stays in force: {error:#}"),
+        Err(panic) => tracing::error!(%panic, "reading the configuration panicked; the old one stays in force"),
+    }
+}

@@ -1,0 +1,47 @@
+//! The parts that a configuration makes, and which of them survive a reload.
+
+use std::sync::Arc;
+
+use crate::agent::editor::EditorAgent;
+use crate::config::Config;
+use crate::encord::{self, Encord};
+use crate::journal::Journal;
+use crate::media::{self, Media};
+use crate::model::{self, Models};
+
+/// Everything that answers triggers. Parts whose settings did not change are carried over a reload with what they
+/// have learnt: connections, caches, warm workers, the abilities of endpoints.
+pub(super) struct Parts {
+    pub(super) agent: Arc<EditorAgent>,
+    pub(super) media: Media,
+    encord: Encord,
+    models: Models,
+    made_of: MadeOf,
+}
+
+#[derive(PartialEq)]
+struct MadeOf {
+    encord: encord::Settings,
+    media: media::Settings,
+    models: Vec<model::Settings>,
+}
+
+impl Parts {
+    pub(super) fn build(config: &Config, journal: &Arc<Journal>, before: Option<&Self>) -> anyhow::Result<Self> {
+        let made_of = MadeOf { encord: config.encord()?, media: config.media(), models: config.models()? };
+        let encord = match before.filter(|old| old.made_of.encord == made_of.encord) {
+            Some(old) => old.encord.clone(),
+            None => Encord::new(made_of.encord.clone())?,
+        };
+        let media = match before.filter(|old| old.made_of.media == made_of.media) {
+            Some(old) => old.media.clone(),
+            None => Media::new(made_of.media.clone())?,
+        };
+        let models = match before.filter(|old| old.made_of.models == made_of.models) {
+            Some(old) => old.models.clone(),
+            None => Models::new(made_of.models.clone())?,
+        };
+        let agent = EditorAgent::new(config.agents(), encord.clone(), media.clone(), models.clone(), Arc::clone(journal));
+        Ok(Self { agent: Arc::new(agent), media, encord, models, made_of })
+    }
+}
