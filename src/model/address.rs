@@ -38,6 +38,11 @@ impl Address {
         Ok(Self { host, chat, azure, base })
     }
 
+    /// Where the list of models usually is.
+    pub(super) fn models(&self) -> String {
+        self.chat[0].replacen("/chat/completions", "/models", 1)
+    }
+
     /// Whether the endpoint is on this box or in its own network. Looks the name up.
     pub(super) fn is_private(&self) -> bool {
         http::is_private(&self.base)

@@ -56,6 +56,19 @@ impl Breaker {
         state.probing = false;
     }
 
+    /// The endpoint gives a sign of life: the next call may go through, as a probe.
+    pub(super) fn try_again(&self, now: Instant) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.left_alone_until.is_some() {
+            state.left_alone_until = Some(now);
+        }
+    }
+
+    /// Whether the endpoint counts as down, its pause over or not.
+    pub(super) fn is_down(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).left_alone_until.is_some()
+    }
+
     /// Whether calls fail at once at the moment.
     pub(super) fn is_open(&self, now: Instant) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).left_alone_until.is_some_and(|until| now < until)

@@ -13,6 +13,7 @@ use super::chat::{self, Completion, Repair};
 use super::complaint::{Complaint, Meaning};
 use super::dialect::{Dialect, Rung, TokenBound};
 use super::endpoint::{Endpoint, Failure, section};
+use super::memory::{DOUBTED, GUESSED, TOLD};
 use super::pace::Pace;
 use super::prompt::Prompt;
 
@@ -22,6 +23,8 @@ const PAUSES: [Duration; 3] = [Duration::from_millis(300), Duration::from_millis
 const LOADING: Duration = Duration::from_millis(1_500);
 /// No endpoint needs this many requests for one answer, whatever it refuses.
 const MOST_REQUESTS: u32 = 24;
+/// No answer fits into fewer tokens.
+const SMALLEST_BOUND: u32 = 16;
 /// A second try after a time-out needs at least this long to make sense.
 const WORTH_ANOTHER_TRY: Duration = Duration::from_secs(8);
 
@@ -76,6 +79,10 @@ struct Search {
     addresses_left: usize,
     tries: usize,
     timed_out: bool,
+    /// How long to believe that the changes were needed.
+    belief: Duration,
+    /// The bound of the last request.
+    sent: u32,
 }
 
 impl Caller<'_> {
@@ -92,8 +99,11 @@ impl Caller<'_> {
             addresses_left: endpoint.address.chat.len() - 1,
             tries: 0,
             timed_out: false,
+            belief: TOLD,
+            sent: 0,
         };
         for _ in 0..MOST_REQUESTS {
+            search.sent = ask.max_answer_tokens.min(search.dialect.largest_bound.unwrap_or(u32::MAX));
             let request = chat::Request {
                 model: &endpoint.settings.name,
                 prompt: &ask.prompts[usize::from(search.dialect.rung.needs_schema_in_prompt())],
@@ -129,15 +139,14 @@ impl Caller<'_> {
     fn take(&mut self, completion: Completion, ask: &Ask<'_>, search: &Search) -> Got {
         let endpoint = self.endpoint;
         endpoint.breaker.alive();
-        endpoint.memory.worked(ask.schema_id, search.dialect, search.address, &completion.served_by, Instant::now());
+        endpoint.memory.worked(ask.schema_id, search.dialect, search.address, &completion.served_by, search.belief, Instant::now());
         let (prompt, answer) = completion.tokens.unwrap_or_else(|| estimate(ask, self.images, &completion));
         if completion.tokens.is_some() {
             self.prompt_tokens += prompt;
             self.answer_tokens += answer;
         }
         endpoint.meter.tokens(prompt, answer, OffsetDateTime::now_utc());
-        let bound = ask.max_answer_tokens.min(search.dialect.largest_bound.unwrap_or(u32::MAX));
-        Got { completion, rung: search.dialect.rung, bound }
+        Got { completion, rung: search.dialect.rung, bound: search.sent }
     }
 
     /// Changes the dialect, or waits, as the complaint asks for; or gives up.
@@ -177,9 +186,9 @@ impl Caller<'_> {
                 .map_err(|_| endpoint.failure(format!("it is still loading the model ({})", complaint.name()))),
             Meaning::Failing => {
                 endpoint.breaker.failed(Instant::now());
-                // Some servers call a permanent fault 500: once the same came twice, another way of asking may help.
-                if complaint.status == 500 && search.tries >= 1 && !search.proven && search.next_rung() {
-                    return Ok(());
+                // Some servers call a permanent fault 500: once it came twice, a simpler way of asking may help.
+                if complaint.status == 500 && search.tries > 0 && !search.proven {
+                    return if search.simpler() { Ok(()) } else { Err(refused()) };
                 }
                 self.pause(pace, search, refused())
             }
@@ -234,9 +243,9 @@ impl Search {
         match meaning {
             Meaning::Bound => return self.next_bound(),
             Meaning::BoundTooLarge(named) => {
-                let smaller = named.unwrap_or_else(|| dialect.largest_bound.map_or(4_096, |bound| bound / 2));
-                if smaller == 0 || dialect.largest_bound.is_some_and(|bound| smaller >= bound) {
-                    return self.next_bound();
+                let smaller = named.filter(|&named| named < self.sent).unwrap_or(self.sent / 4);
+                if smaller < SMALLEST_BOUND {
+                    return false;
                 }
                 dialect.largest_bound = Some(smaller);
             }
@@ -245,7 +254,11 @@ impl Search {
             Meaning::Strict => dialect.strict = false,
             Meaning::System => dialect.system = false,
             Meaning::NamedTool => dialect.named_tool = false,
-            Meaning::Form | Meaning::Unclear => return self.next_rung(),
+            Meaning::Form => return self.next_rung(),
+            Meaning::Unclear => {
+                self.belief = self.belief.min(GUESSED);
+                return self.next_rung();
+            }
             _ => return false,
         }
         true
@@ -265,6 +278,15 @@ impl Search {
         let next = Rung::ALL.into_iter().find(|rung| !self.refused_rungs.contains(rung));
         self.dialect.rung = next.unwrap_or(Rung::Prompt);
         self.proven = false;
+        next.is_some()
+    }
+
+    /// After a failure that named no reason: skips to the rungs that ask least of a server.
+    fn simpler(&mut self) -> bool {
+        self.belief = DOUBTED;
+        self.refused_rungs.extend(Rung::ALL.into_iter().filter(|rung| *rung < Rung::JsonObject));
+        let next = [Rung::JsonObject, Rung::Prompt].into_iter().find(|rung| *rung > self.dialect.rung);
+        self.dialect.rung = next.unwrap_or(Rung::Prompt);
         next.is_some()
     }
 

@@ -92,3 +92,49 @@ pub(super) fn find(words: &[Word], said: &str) -> Option<usize> {
 pub(super) fn fold(text: &str) -> String {
     one_line(text).to_lowercase()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::FeatureNodeHash;
+
+    fn choice(label: &str, value: &str) -> Choice {
+        Choice { hash: FeatureNodeHash::new(""), label: label.into(), value: value.into(), archived: false, attributes: Vec::new() }
+    }
+
+    fn of(labels: &[(&str, &str)]) -> Vec<Word> {
+        let choices: Vec<Choice> = labels.iter().map(|(label, value)| choice(label, value)).collect();
+        words(&choices.iter().collect::<Vec<_>>())
+    }
+
+    fn texts(labels: &[(&str, &str)]) -> Vec<String> {
+        of(labels).into_iter().map(|word| word.text).collect()
+    }
+
+    #[test]
+    fn labels_that_differ_stay_as_they_are() {
+        let labels = [("C", "c"), ("C++", "c"), ("C#", "c"), ("c", "c"), ("天気", ""), ("\"a\\b\"", "")];
+        assert_eq!(texts(&labels), labels.map(|(label, _)| label));
+        assert!(of(&labels).iter().all(|word| word.meaning.is_none()));
+    }
+
+    #[test]
+    fn equal_empty_and_long_labels_get_words_of_their_own() {
+        assert_eq!(texts(&[("Car", "a"), ("Car", "b"), ("Car (2)", "c"), ("Ca\u{200b}r", "d")]), ["Car", "Car (3)", "Car (2)", "Car (4)"]);
+        assert_eq!(of(&[("Car", "a"), ("Car", "b")])[1].meaning.as_deref(), Some("Car, stored as b"));
+        assert_eq!(texts(&[("", "blue_sky"), (" ", ""), ("\t", "")]), ["blue_sky", "option 2", "option 3"]);
+        let long = "x".repeat(500);
+        let words = of(&[(&long, ""), (&format!("{long}y"), "")]);
+        assert!(words.iter().all(|word| word.text.chars().count() <= LONGEST + 4));
+        assert_ne!(words[0].text, words[1].text);
+        assert_eq!(words[0].meaning.as_deref(), Some(long.as_str()));
+    }
+
+    #[test]
+    fn a_choice_is_recognised_by_case_and_spacing_only_where_that_is_unique() {
+        let words = of(&[("Road works", ""), ("C", ""), ("c", "")]);
+        assert_eq!(find(&words, " road  WORKS "), Some(0));
+        assert_eq!((find(&words, "C"), find(&words, "c"), find(&words, " c")), (Some(1), Some(2), None));
+        assert_eq!(find(&words, "Roadworks"), None);
+    }
+}

@@ -166,15 +166,15 @@ impl Complaint {
             return None;
         }
         let names = |name: &str| self.names(name);
-        let bound = match dialect.bound {
-            TokenBound::Completion => names("max_completion_tokens"),
-            // The advice to use the other name is in the same sentence.
-            TokenBound::Plain => names("max_tokens"),
-            TokenBound::None => false,
-        };
-        if bound {
-            let large = self.says(&["too large", "at most", "less than or equal", "maximum value", "<=", "above_max"]);
-            return Some(if large { Meaning::BoundTooLarge(self.largest_number_allowed()) } else { Meaning::Bound });
+        // Servers that know both names complain about either.
+        if dialect.bound != TokenBound::None && (names("max_completion_tokens") || names("max_tokens")) {
+            if self.says(&["too large", "at most", "less than or equal", "greater than", "maximum value", "<=", "above_max"]) {
+                return Some(Meaning::BoundTooLarge(self.largest_number_allowed()));
+            }
+            let sent = if dialect.bound == TokenBound::Completion { "max_completion_tokens" } else { "max_tokens" };
+            if names(sent) {
+                return Some(Meaning::Bound);
+            }
         }
         if dialect.temperature && names("temperature") {
             return Some(Meaning::Temperature);
@@ -247,15 +247,26 @@ impl Complaint {
             "does not support multimodal",
             "content must be a string",
             "missing data required for image input",
+            "image content is",
+            "unknown variant `image_url`",
+            "content type 'image_url'",
         ];
         let bad_picture =
             ["failed to load image", "invalid image", "image_parse_error", "could not process image", "cannot identify image"];
         if self.says(&no_pictures) {
             Some("the model takes no pictures: choose one with vision, or load its projector")
-        } else if self.says(&bad_picture) || self.is(&["image_parse_error", "invalid_image", "invalid_base64"]) {
+        } else if self.says(&bad_picture) || self.code.contains("image") || self.code == "invalid_base64" {
             Some("it cannot read the picture")
         } else if self.is(&["context_length_exceeded", "exceed_context_size_error"])
-            || self.says(&["maximum context length", "context length", "context size", "context window", "prompt is too long"])
+            || self.says(&[
+                "maximum context length",
+                "input is too long",
+                "context length",
+                "context size",
+                "context window",
+                "contextwindow",
+                "prompt is too long",
+            ])
         {
             Some("question and picture exceed the model's context: enlarge it on the server, or lower max_image_side")
         } else if self.is(&["model_not_found", "DeploymentNotFound"])
@@ -289,5 +300,64 @@ fn short(value: Option<&Value>) -> String {
             parts.iter().map(|part| part.as_str().map_or_else(|| part.to_string(), str::to_owned)).collect::<Vec<_>>().join(".")
         }
         Some(other) => other.to_string().chars().take(200).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meaning(status: u16, body: &str) -> Meaning {
+        Complaint::read(status, body.as_bytes()).meaning(&Dialect::default())
+    }
+
+    #[test]
+    fn error_bodies_of_every_shape_are_understood() {
+        for body in [
+            r#"{"error":{"message":"Unsupported parameter: 'temperature'","type":"invalid_request_error","param":"temperature","code":null}}"#,
+            r#"{"error":{"code":400,"message":"unknown argument: temperature","type":"invalid_request_error"}}"#,
+            r#"{"error":"temperature is not supported"}"#,
+            r#"{"detail":"temperature is not supported"}"#,
+            r#"{"detail":[{"type":"extra_forbidden","loc":["body","temperature"],"msg":"Extra inputs are not permitted"}]}"#,
+            r#"{"object":"error","message":"temperature is not supported","type":"BadRequestError","param":null,"code":400}"#,
+            r#"[{"error":{"code":400,"message":"temperature is not supported","status":"INVALID_ARGUMENT"}}]"#,
+            "temperature is not supported",
+            "<html><body><h1>temperature is not supported</h1></body></html>",
+        ] {
+            assert_eq!(meaning(400, body), Meaning::Temperature, "{body}");
+        }
+    }
+
+    #[test]
+    fn words_of_the_language_are_not_taken_for_parameters() {
+        for body in [
+            r#"{"error":"see the details in strictly confidential logs"}"#,
+            r#"{"detail":"Bad Request"}"#,
+            "",
+            "\u{0}\u{1}",
+            "null",
+            "[]",
+            "{}",
+        ] {
+            assert_eq!(meaning(400, body), Meaning::Unclear, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_bound_that_is_too_large_is_told_from_one_that_is_unknown() {
+        let of = |message: &str| meaning(400, &serde_json::json!({ "error": { "message": message } }).to_string());
+        assert_eq!(
+            of("max_completion_tokens is too large: 9. This model supports at most 8 completion tokens"),
+            Meaning::BoundTooLarge(Some(8))
+        );
+        assert_eq!(of("max_tokens (1024) cannot be greater than the model's window"), Meaning::BoundTooLarge(None));
+        assert_eq!(of("Unrecognized request argument supplied: max_completion_tokens"), Meaning::Bound);
+    }
+
+    #[test]
+    fn what_is_named_to_people_repeats_nothing_that_was_sent() {
+        let body = r#"{"error":{"message":"Incorrect key sk-123","type":"invalid_request_error","code":"sk-123 is wrong"}}"#;
+        assert_eq!(Complaint::read(401, body.as_bytes()).name(), "HTTP 401 invalid_request_error");
+        assert_eq!(Complaint::read(500, b"sk-123").name(), "HTTP 500");
     }
 }

@@ -1,6 +1,7 @@
 //! One configured endpoint: its address and key, and what it takes to send it one request and hear one answer.
 
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -34,6 +35,8 @@ pub(super) struct Endpoint {
     pub(super) breaker: Breaker,
     /// What it was asked and what that cost.
     pub(super) meter: Meter,
+    /// While it is down, somebody looks whether it is back.
+    pub(super) looked_after: AtomicBool,
     client: http::Client,
     key_header: &'static str,
     gate: Gate,
@@ -70,6 +73,7 @@ impl Endpoint {
             memory: Memory::default(),
             breaker: Breaker::default(),
             meter: Meter::default(),
+            looked_after: AtomicBool::new(false),
             client,
             key_header,
             gate: Gate::default(),
@@ -93,10 +97,7 @@ impl Endpoint {
         let mut request = http::Request::post(url, &bytes).header("content-type", "application/json").header("accept", "application/json");
         request.timeout = self.settings.timeout;
         request.max_body = LARGEST_ANSWER;
-        if let Some(key) = &self.settings.api_key {
-            let value = if self.key_header == "authorization" { format!("Bearer {}", key.expose()) } else { key.expose().to_owned() };
-            request = request.header(self.key_header, value);
-        }
+        request.headers.extend(self.key());
         let start = Instant::now();
         let answer = self.client.send(&request, deadline);
         let status = answer.as_ref().map_or(0, |answer| answer.status);
@@ -109,6 +110,23 @@ impl Endpoint {
             "model call"
         );
         Ok(self.heard(answer))
+    }
+
+    /// The header that carries the key.
+    fn key(&self) -> Option<(&'static str, String)> {
+        let key = self.settings.api_key.as_ref().filter(|key| !key.is_empty())?.expose();
+        let value = if self.key_header == "authorization" { format!("Bearer {key}") } else { key.to_owned() };
+        Some((self.key_header, value))
+    }
+
+    /// Whether anything but a failure answers where the list of models usually is.
+    pub(super) fn gives_sign_of_life(&self) -> bool {
+        let bound = Duration::from_secs(5);
+        let url = self.address.models();
+        let mut request = http::Request::get(&url);
+        request.headers.extend(self.key());
+        request.timeout = bound;
+        self.client.send(&request, &Deadline::after(bound)).is_ok_and(|answer| answer.status < 500)
     }
 
     fn heard(&self, answer: Result<http::Answer, http::Fault>) -> Result<Value, Failure> {

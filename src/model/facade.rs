@@ -23,7 +23,7 @@ use super::outline::Outline;
 use super::prompt::prompt;
 use super::schema::schema;
 use super::sheet::Sheet;
-use super::{Error, probe};
+use super::{Error, probe, recovery};
 
 /// What the configuration says about one endpoint (`[model]` or `[models.NAME]`).
 #[derive(Debug, Clone, PartialEq)]
@@ -126,7 +126,7 @@ pub struct Stats {
 /// All configured endpoints with what was learnt about them. Cheap to clone; clones share it.
 #[derive(Clone)]
 pub struct Models {
-    endpoints: Arc<IndexMap<String, Endpoint>>,
+    endpoints: Arc<IndexMap<String, Arc<Endpoint>>>,
 }
 
 impl Models {
@@ -134,7 +134,7 @@ impl Models {
     pub fn new(endpoints: Vec<Settings>) -> Result<Self, Error> {
         let mut known = IndexMap::new();
         for settings in endpoints {
-            known.insert(settings.table.clone(), Endpoint::new(settings)?);
+            known.insert(settings.table.clone(), Arc::new(Endpoint::new(settings)?));
         }
         let models = Self { endpoints: Arc::new(known) };
         for endpoint in models.endpoints.values() {
@@ -150,7 +150,9 @@ impl Models {
         let outline = Outline::new(question.topics);
         let mut first_error = None;
         for endpoint in self.allowed(table, question.project)? {
-            match ask::ask(endpoint, question, &outline, deadline) {
+            let asked = ask::ask(endpoint, question, &outline, deadline);
+            recovery::look_after(endpoint, recovery::EVERY);
+            match asked {
                 Err(error) if error.lets_fall_back() => {
                     tracing::warn!(model = endpoint.settings.name, host = endpoint.address.host, %error, "no answer from this model");
                     first_error.get_or_insert(error);
@@ -205,7 +207,7 @@ impl Models {
 
     /// What every endpoint was asked and what that cost, in the order configured.
     pub fn stats(&self) -> Vec<Stats> {
-        let of = |endpoint: &Endpoint| {
+        let of = |endpoint: &Arc<Endpoint>| {
             let (requests, prompt_tokens, answer_tokens) = endpoint.meter.totals();
             Stats {
                 table: endpoint.settings.table.clone(),
@@ -228,7 +230,7 @@ impl Models {
         }
     }
 
-    fn endpoint(&self, table: &str) -> Result<&Endpoint, Error> {
+    fn endpoint(&self, table: &str) -> Result<&Arc<Endpoint>, Error> {
         self.endpoints.get(table).ok_or_else(|| {
             let known: Vec<String> = self.endpoints.keys().map(|table| section(table)).collect();
             Error::Unaskable(format!("{} is not configured; there is {}", section(table), known.join(", ")))
@@ -236,12 +238,12 @@ impl Models {
     }
 
     /// The endpoint of `table` and those it falls back to, without those that may not see this project.
-    fn allowed(&self, table: &str, project: &ProjectHash) -> Result<Vec<&Endpoint>, Error> {
+    fn allowed(&self, table: &str, project: &ProjectHash) -> Result<Vec<&Arc<Endpoint>>, Error> {
         let first = self.endpoint(table)?;
         let mut chain = vec![first];
         for table in &first.settings.fallback {
             let next = self.endpoint(table)?;
-            if !chain.iter().any(|known| std::ptr::eq(*known, next)) {
+            if !chain.iter().any(|known| Arc::ptr_eq(known, next)) {
                 chain.push(next);
             }
         }

@@ -17,6 +17,7 @@ mod dialect;
 mod endpoint;
 pub mod error;
 pub mod facade;
+mod fuzz;
 mod gate;
 mod header;
 mod memory;
@@ -25,6 +26,7 @@ mod outline;
 mod pace;
 mod probe;
 mod prompt;
+mod recovery;
 mod schema;
 mod sheet;
 mod validate;
@@ -34,3 +36,5 @@ mod tests;
 
 pub use error::Error;
 pub use facade::{Models, Question, Reply, Settings, Stats};
+#[doc(hidden)]
+pub use fuzz::fuzz_answer;

@@ -145,3 +145,61 @@ fn without_uuids(word: &str) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encord::ontology::{Attribute, AttributeKind, Topic};
+    use crate::ids::{FeatureNodeHash, ProjectHash};
+    use crate::model::outline::Outline;
+
+    fn system_for(template: &str, instructions: &str, language: &str) -> String {
+        let attribute = Attribute {
+            hash: FeatureNodeHash::new("h"),
+            name: "Scene {data}".into(),
+            required: true,
+            archived: false,
+            dynamic: false,
+            kind: AttributeKind::Text,
+        };
+        let topics = [Topic { feature: &attribute.hash, title: &attribute.name, attributes: vec![&attribute] }];
+        let project: ProjectHash = "11111111-2222-3333-4444-555555555555".parse().unwrap();
+        let question = Question {
+            project: &project,
+            project_title: "Roads",
+            data_title: "https://store.example/a/drive.mp4?X-Amz-Signature=abc",
+            frame: Some(7),
+            instructions,
+            template,
+            language,
+            topics: &topics,
+            pictures: &[],
+        };
+        let outline = Outline::new(&topics);
+        prompt(&question, &Sheet::next(&outline, &mut outline.roots()).unwrap(), None).system
+    }
+
+    #[test]
+    fn a_template_is_filled_in_one_pass() {
+        let text = system_for("{project}|{classification}|{data}|{frame}|{language}|{instructions}|{what}|{", "Say {project}.", "German");
+        assert!(text.starts_with("Roads|Scene {data}|drive.mp4|7|German|Say {project}.|{what}|{\n"), "{text}");
+        assert!(text.contains("one JSON object"));
+    }
+
+    #[test]
+    fn instructions_and_language_are_added_to_the_built_in_prompt() {
+        let text = system_for("", "Name the {classification} of {data}.", "German");
+        assert!(text.starts_with("You are an expert annotator"));
+        assert!(text.contains("Name the Scene {data} of drive.mp4.") && text.contains("in this language: German"));
+        assert!(!system_for("", "", "").contains("Instructions") && !system_for("", "", "").contains("language"));
+    }
+
+    #[test]
+    fn links_and_identifiers_in_titles_stay_at_home() {
+        assert_eq!(bare_title("s3://bucket/a/clip.mp4#t=3 (copy)"), "clip.mp4 (copy)");
+        assert_eq!(bare_title("cam-027e0c65-c53f-426d-9f02-04fafe8bd80e.mp4"), "cam-.mp4");
+        assert_eq!(bare_title("027e0c65-c53f-426d-9f02-04fafe8bd80e"), "");
+        assert_eq!(bare_title(" Züri \n 天気 "), "Züri 天気");
+        assert_eq!(bare_title(&"ü".repeat(999)).chars().count(), 200);
+    }
+}

@@ -9,7 +9,7 @@ use super::server::{Asked, Played, Server};
 use super::strict;
 use crate::deadline::Deadline;
 use crate::encord::AnswerValue;
-use crate::encord::ontology::{Classification, Topic};
+use crate::encord::ontology::{AttributeKind, Classification, Topic};
 use crate::ids::{ProjectHash, Secret};
 use crate::media::Picture;
 use crate::model::{Error, Models, Question, Reply, Settings};
@@ -519,4 +519,131 @@ fn a_daily_cap_refuses_when_it_is_reached() {
     let error = ask(&models).unwrap_err();
     assert!(matches!(error, Error::RateLimited { retry_after: Some(_), .. }), "{error}");
     assert_eq!((server.asked().len(), models.stats()[0].tokens_today), (2, 220));
+}
+
+#[test]
+fn a_failure_that_stays_is_asked_in_simpler_ways_and_then_given_up() {
+    let error = fails_after(vec![Played::status(500, "Internal Server Error")], 4);
+    assert!(matches!(error, Error::Endpoint { .. }), "{error}");
+
+    let server = Server::start(|_, asked| match rung(asked) {
+        "object" | "prompt" => Played::says(GOOD),
+        _ => Played::status(500, "Internal Server Error"),
+    });
+    let models = models(&server.url);
+    assert_eq!(ask(&models).unwrap().requests, 3);
+    assert_eq!(ask(&models).unwrap().requests, 1);
+    assert_eq!(rung(&server.asked()[3]), "object");
+}
+
+#[test]
+fn an_endpoint_that_is_back_is_noticed_before_the_pause_is_over() {
+    let server = Server::start(|number, asked| match asked.path.as_str() {
+        "/v1/models" => Played::status(if number < 6 { 503 } else { 200 }, "{}"),
+        _ if number < 4 => Played::status(503, "upstream connect error"),
+        _ => Played::says(GOOD),
+    });
+    let models = models(&server.url);
+    let error = ask(&models).unwrap_err();
+    assert!(matches!(error, Error::Endpoint { .. }) && models.stats()[0].down, "{error}");
+    // The watch that `ask` itself started takes longer.
+    let endpoint = crate::model::endpoint::Endpoint::new(settings(&server.url)).map(std::sync::Arc::new).unwrap();
+    for _ in 0..3 {
+        endpoint.breaker.failed(Instant::now());
+    }
+    crate::model::recovery::look_after(&endpoint, Duration::from_millis(50));
+    assert!(endpoint.admit().is_err());
+    std::thread::sleep(Duration::from_millis(500));
+    endpoint.admit().unwrap();
+    assert!(server.asked().iter().filter(|asked| asked.path == "/v1/models").count() >= 3);
+}
+
+#[test]
+fn the_probe_tells_whether_pictures_are_seen_and_how_answers_are_held() {
+    let play = |colour: &'static str| {
+        Server::start(move |_, asked| match rung(asked) {
+            "strict" => Played::status(400, json!({ "error": "'response_format' is not supported" })),
+            _ => Played::says(&json!({ "colour_of_the_picture": colour }).to_string()),
+        })
+    };
+    let told = |server: &Server| models(&server.url).probe("", &Deadline::after(Duration::from_secs(10)));
+    let report = told(&play("red")).unwrap();
+    assert!(report.contains("sees pictures; answers by plain json_schema, 2 request(s), 110 tokens"), "{report}");
+    let report = told(&play("blue")).unwrap();
+    assert!(report.contains("does not seem to see pictures (called a red square blue)"), "{report}");
+    let blind = Server::start(|_, _| Played::status(400, json!({ "error": "Model does not support images." })));
+    assert!(told(&blind).unwrap_err().to_string().contains("takes no pictures"));
+}
+
+#[test]
+fn the_preview_is_what_would_be_sent() {
+    let server = Server::start(|_, _| Played::says(GOOD));
+    let models = models(&server.url);
+    ask(&models).unwrap();
+    let ontology = ontologies::description();
+    let topics: Vec<Topic<'_>> = ontology.iter().map(Topic::from).collect();
+    let project: ProjectHash = PROJECT.parse().unwrap();
+    let question = Question {
+        project: &project,
+        project_title: "Streets of Zürich",
+        data_title: "drive-7.mp4",
+        frame: Some(42),
+        instructions: "Be brief.",
+        template: "",
+        language: "",
+        topics: &topics,
+        pictures: &[],
+    };
+    let preview = models.preview("", &question).unwrap();
+    let mut sent = server.asked()[0].body.clone();
+    sent["messages"][1]["content"].as_array_mut().unwrap().truncate(1);
+    assert_eq!(preview["request"], sent);
+    assert_eq!(preview["url"], format!("{}/chat/completions", server.url));
+    assert_eq!(preview["schema"], sent["response_format"]["json_schema"]["schema"]);
+    assert!(models.preview("nowhere", &question).unwrap_err().to_string().contains("[models.nowhere] is not configured"));
+}
+
+#[test]
+fn archived_attributes_and_options_are_not_asked() {
+    let mut ontology = ontologies::driving();
+    ontology[1].attribute.archived = true;
+    let AttributeKind::Radio(choices) = &mut ontology[0].attribute.kind else { panic!() };
+    choices[1].archived = true;
+    let server = Server::start(|_, _| Played::says(r#"{"weather": "Rain", "number_of_cars": 1, "note": null}"#));
+    let error = ask_about(&models(&server.url), &ontology, 10).unwrap_err();
+    assert!(matches!(&error, Error::Invalid { cause, .. } if cause == "weather is not one of the listed choices"), "{error}");
+    let schema = &server.asked()[0].body["response_format"]["json_schema"]["schema"];
+    assert_eq!(schema["properties"].as_object().unwrap().keys().collect::<Vec<_>>(), ["weather", "snow_depth", "number_of_cars", "note"]);
+
+    ontology.truncate(2);
+    ontology.remove(0);
+    let error = ask_about(&models(&server.url), &ontology, 10).unwrap_err();
+    assert!(matches!(&error, Error::Unaskable(cause) if cause.contains("Hazards")), "{error}");
+}
+
+#[test]
+fn types_are_bent_only_where_nothing_is_lost() {
+    let answer = |said: Value| {
+        let server = Server::start(move |_, _| Played::says(&said.to_string()));
+        ask_about(&models(&server.url), &ontologies::driving(), 10)
+    };
+    let kind = answer(json!({ "weather": " sunny ", "hazards": "ice", "number_of_cars": " 3 ", "note": 5, "confidence": 0.9 })).unwrap();
+    assert_eq!(kind.answers.len(), 4);
+    assert_eq!(kind.answers[2].attributes[0].value, AnswerValue::Number(3.into()));
+    let lazy = answer(json!({ "weather": ["Sunny"], "hazards": [], "number_of_cars": "null" })).unwrap();
+    assert_eq!(lazy.left_out, ["Number of cars", "Note"]);
+    for (wrong, cause) in [
+        (json!({ "weather": "Foggy" }), "weather is not one of the listed choices"),
+        (json!({ "weather": ["Sunny", "Rain"] }), "weather is not one single choice"),
+        (json!({ "weather": "Sunny", "hazards": ["Ice", "Meteor"] }), "hazards is not one of the listed choices"),
+        (json!({ "weather": "Sunny", "number_of_cars": "three" }), "number_of_cars is not a number"),
+        (json!({ "weather": "Sunny", "number_of_cars": true }), "number_of_cars is not a number"),
+        (json!({ "weather": "Sunny", "note": { "a": 1 } }), "note is not a text"),
+        (json!({ "note": "hello" }), "weather is missing"),
+    ] {
+        match answer(wrong).unwrap_err() {
+            Error::Invalid { cause: found, .. } => assert_eq!(found, cause),
+            other => panic!("{other}"),
+        }
+    }
 }
