@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Config, Env, Invalid};
 
 mod check;
+mod doctor;
 mod pending;
 mod progress;
 mod run;
@@ -45,6 +46,7 @@ Environment:
 enum Command {
     Run(run::Arguments),
     Check(check::Arguments),
+    Doctor(doctor::Arguments),
     Trigger(trigger::Arguments),
     Pending(pending::Arguments),
 }
@@ -86,6 +88,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Trigger(arguments) => trigger::run(&arguments),
         Command::Pending(arguments) => pending::run(&arguments),
     };
