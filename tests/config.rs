@@ -189,7 +189,7 @@ fn wrong_values_say_what_would_be_right() {
         ("[[agent]]\nmodel = \"local\"", &["[models.local]"]),
         ("[[agent]]\n[[agent]]\n", &["config.toml:2", "already taken by the agent at", "config.toml:1"]),
         ("[agent]\npath = \"/\"", &["[[agent]]"]),
-        ("[log]\nlevel = \"infoo\"", &["is not a log level"]),
+        ("[log]\nlevel = \"infoo\"", &["config.toml:2: log.level", "no level"]),
         ("[server]\nmax_waiting_triggers = 99999999999999999999", &["too large"]),
     ] {
         one_problem(config, words);

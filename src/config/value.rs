@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::Url;
 
 use crate::server::Network;
+use crate::telemetry::{Format, LogSettings};
 
 /// A duration with its unit: `"500ms"`, `"55s"`, `"2m"`, `"1h"`, `"7d"`; never zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
@@ -242,14 +243,8 @@ impl FromStr for LogLevel {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-        for directive in text.split(',') {
-            let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level).trim();
-            if !LEVELS.contains(&level.to_ascii_lowercase().as_str()) {
-                let shown = LEVELS.join(", ");
-                return Err(format!("{level:?} is not a log level: {shown}, or such as \"info,edgelabel::media=debug\""));
-            }
-        }
+        let settings = LogSettings { level: text.to_owned(), format: Format::Auto };
+        settings.check().map_err(|what| what.trim_start_matches("log.level ").to_owned())?;
         Ok(Self(text.to_owned()))
     }
 }

@@ -64,7 +64,11 @@ fn arrived(config: &Config) -> Check {
     match Journal::new(settings).recent(1) {
         Ok(last) => match last.first() {
             Some(last) => Check::ok(name, format!("the last one was answered at {} ({})", moment(last.at), last.outcome)),
-            None => Check::warning(name, "none has ever arrived", "press the button in the label editor once; if nothing happens, see the next line"),
+            None => Check::warning(
+                name,
+                "none has ever arrived",
+                "press the button in the label editor once; if nothing happens, see the next line",
+            ),
         },
         Err(error) => Check::warning(name, error.to_string(), "run doctor as the service's user"),
     }

@@ -34,6 +34,9 @@ pub(super) fn check(config: &Config) -> Vec<Check> {
 }
 
 fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    if !path.exists() {
+        return Err(format!("{} does not exist", path.display()));
+    }
     let all = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     all.map_err(|error| format!("{} cannot be read: {error}", path.display()))
 }
@@ -53,7 +56,11 @@ fn judged(facts: &CertificateFacts, now: SystemTime) -> Check {
         return Check::warning("certificate", detail, renew);
     }
     if (facts.not_after - facts.not_before) / 86_400 > MOST_DAYS {
-        return Check::warning("certificate", format!("{detail}; it is made for more than {MOST_DAYS} days, which Safari refuses"), MAKE_ONE);
+        return Check::warning(
+            "certificate",
+            format!("{detail}; it is made for more than {MOST_DAYS} days, which Safari refuses"),
+            MAKE_ONE,
+        );
     }
     Check::ok("certificate", format!("{detail}\nthe address in the label editor must use one of these names"))
 }
@@ -67,14 +74,24 @@ fn key(path: &Path, chain: Vec<CertificateDer<'static>>) -> Check {
     };
     let key = match PrivateKeyDer::from_pem_file(path) {
         Ok(key) => key,
-        Err(error) => return Check::failed(name, format!("{shown} cannot be read: {error}"), "is it PEM without a passphrase, and the service's user its owner?"),
+        Err(error) => {
+            return Check::failed(
+                name,
+                format!("{shown} cannot be read: {error}"),
+                "is it PEM without a passphrase, and the service's user its owner?",
+            );
+        }
     };
     // The key is only compared here; rustls says when it belongs to another certificate.
     if let Err(error) = CertifiedKey::from_der(chain, key, &default_provider()) {
         return Check::failed(name, format!("{shown} does not go with the certificate: {error}"), MAKE_ONE);
     }
     if mode & 0o007 != 0 {
-        return Check::failed(name, format!("{shown} can be read by every user of this box (mode {:o})", mode & 0o777), format!("chmod 600 {shown}"));
+        return Check::failed(
+            name,
+            format!("{shown} can be read by every user of this box (mode {:o})", mode & 0o777),
+            format!("chmod 600 {shown}"),
+        );
     }
     Check::ok(name, format!("{shown} goes with the certificate"))
 }

@@ -18,7 +18,9 @@ pub(super) fn check(config: &Config) -> Vec<Check> {
     if nodes.is_empty() {
         let detail = "none (/dev/video*)";
         return vec![match config.file.media.decoder {
-            Decoder::V4l2 => Check::failed("V4L2 devices", detail, "media.decoder = \"v4l2\" needs a codec device: load its driver, or choose \"auto\""),
+            Decoder::V4l2 => {
+                Check::failed("V4L2 devices", detail, "media.decoder = \"v4l2\" needs a codec device: load its driver, or choose \"auto\"")
+            }
             _ => Check::ok("V4L2 devices", detail),
         }];
     }

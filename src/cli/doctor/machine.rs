@@ -22,9 +22,14 @@ pub(super) fn configuration(config: &mut Config) -> Vec<Check> {
         checks.push(Check::ok("configuration", config.path.display().to_string()));
     }
     for problem in problems {
-        checks.push(Check::failed("configuration", problem.to_string(), "`edgelabel check` shows what is in force and where it comes from"));
+        checks.push(Check::failed(
+            "configuration",
+            problem.to_string(),
+            "`edgelabel check` shows what is in force and where it comes from",
+        ));
     }
-    for warning in &config.warnings {
+    // The certificate has lines of its own.
+    for warning in config.warnings.iter().filter(|warning| !warning.key.starts_with("server.tls.")) {
         checks.push(Check::warning("configuration", warning.to_string(), ""));
     }
     checks
@@ -48,7 +53,8 @@ fn space(name: &str, key: &str, directory: &Path, least: u64, good: u64) -> Chec
     let shown = directory.display();
     let there = directory.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
     if rustix::fs::access(there, rustix::fs::Access::WRITE_OK).is_err() {
-        let remedy = format!("give it to the service's user, or run doctor as that user (sudo -u edgelabel edgelabel doctor); the key is {key}");
+        let remedy =
+            format!("give it to the service's user, or run doctor as that user (sudo -u edgelabel edgelabel doctor); the key is {key}");
         return Check::failed(name, format!("{} cannot be written by this user", there.display()), remedy);
     }
     let free = match rustix::fs::statvfs(there) {
@@ -59,7 +65,11 @@ fn space(name: &str, key: &str, directory: &Path, least: u64, good: u64) -> Chec
     if free < least {
         Check::failed(name, detail, format!("free some space, or put {key} elsewhere"))
     } else if free < good {
-        Check::warning(name, format!("{detail}, {} MiB would be comfortable", good / MIB), format!("free some space, or put {key} elsewhere"))
+        Check::warning(
+            name,
+            format!("{detail}, {} MiB would be comfortable", good / MIB),
+            format!("free some space, or put {key} elsewhere"),
+        )
     } else {
         Check::ok(name, detail)
     }

@@ -218,7 +218,10 @@ mod tests {
         let begin = Instant::now();
         let found: Vec<Check> = [hangs, panics].map(start).into_iter().flat_map(Started::finish).collect();
         assert!(begin.elapsed() < Duration::from_secs(2));
-        assert_eq!(found.iter().map(|check| (check.name.as_str(), check.status)).collect::<Vec<_>>(), [("hangs", Status::Failed), ("panics", Status::Failed)]);
+        assert_eq!(
+            found.iter().map(|check| (check.name.as_str(), check.status)).collect::<Vec<_>>(),
+            [("hangs", Status::Failed), ("panics", Status::Failed)]
+        );
     }
 
     #[test]

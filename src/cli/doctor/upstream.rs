@@ -66,7 +66,13 @@ pub(super) fn encord(config: &Config, projects: &[ProjectHash]) -> Vec<Check> {
     let domain = settings.domain.clone();
     let encord = match Encord::new(settings) {
         Ok(encord) => encord,
-        Err(error) => return vec![Check::failed("Encord", error.to_string(), "make a key with `ssh-keygen -t ed25519` and register its public half at Encord")],
+        Err(error) => {
+            return vec![Check::failed(
+                "Encord",
+                error.to_string(),
+                "make a key with `ssh-keygen -t ed25519` and register its public half at Encord",
+            )];
+        }
     };
     let deadline = Deadline::after(Duration::from_secs(50));
     let judge = |name: String, tried: Result<String, encord::Error>| match tried {
@@ -83,7 +89,9 @@ pub(super) fn encord(config: &Config, projects: &[ProjectHash]) -> Vec<Check> {
 fn encord_remedy(error: &encord::Error) -> &'static str {
     use encord::Error as E;
     match error {
-        E::KeyRefused { .. } => "register the public key at Encord (Settings, Public keys) in this region, or set encord.domain to the other one",
+        E::KeyRefused { .. } => {
+            "register the public key at Encord (Settings, Public keys) in this region, or set encord.domain to the other one"
+        }
         E::Clock { .. } => SET_THE_CLOCK,
         E::Forbidden { .. } => "add the key's user to the project as an annotator or more",
         E::Key { .. } => "make a key with `ssh-keygen -t ed25519` and register its public half at Encord",
@@ -111,7 +119,9 @@ pub(super) fn models(config: &Config) -> Vec<Check> {
     let probe = |(table, model, timeout): (String, String, Duration)| {
         let name = if table.is_empty() { format!("model {model}") } else { format!("model {model} [models.{table}]") };
         match models.probe(&table, &Deadline::after(timeout + Duration::from_secs(10))) {
-            Ok(detail) if detail.contains("does not seem to see pictures") => Check::warning(name, detail, "choose a model that takes pictures"),
+            Ok(detail) if detail.contains("does not seem to see pictures") => {
+                Check::warning(name, detail, "choose a model that takes pictures")
+            }
             Ok(detail) => Check::ok(name, detail),
             Err(error) => Check::failed(name, error.to_string(), model_remedy(&error)),
         }
