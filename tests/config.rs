@@ -390,10 +390,14 @@ fn exit_codes_tell_usage_from_configuration_from_failure() {
     assert_eq!(edgelabel(&["--help"]).0, 0);
     assert_eq!(edgelabel(&["--version"]).0, 0);
     let good = Here::with("[encord]\nssh_key_file = \"key\"\n[model]\nbase_url = \"http://127.0.0.1:1/v1\"\n");
-    good.write("key", "k");
+    good.write("key", include_str!("../src/encord/testdata/throw-away-key"));
     let (code, shown, _) = edgelabel(&["check", "--config", good.path("config.toml").to_str().unwrap()]);
     assert_eq!(code, 0);
     assert!(shown.contains("[server]") && shown.contains("# from default"), "{shown}");
+    good.write("key", "no key at all");
+    let (code, _, errors) = edgelabel(&["check", "--config", good.path("config.toml").to_str().unwrap()]);
+    assert_eq!(code, 78);
+    assert!(errors.contains("ssh_key_file") && !errors.contains("no key at all"), "{errors}");
 }
 
 proptest! {

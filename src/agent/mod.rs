@@ -13,5 +13,6 @@ pub mod trigger;
 
 pub use error::{Error, Kind};
 pub use pool::{Pool, PoolLimits, PoolStats};
+pub use select::choose;
 pub use settings::{Existing, ReplyStyle, Settings, Target};
 pub use trigger::{Outcome, Trigger};

@@ -10,7 +10,7 @@ const LISTED: usize = 90;
 
 /// The classifications named by title or feature node hash, in the order named; `*` stands for all. Archived ones do
 /// not count. A name that fits none or several is an error that lists what there is.
-pub(super) fn choose<'a>(ontology: &'a Ontology, wanted: &[String]) -> Result<Vec<&'a Classification>, Error> {
+pub fn choose<'a>(ontology: &'a Ontology, wanted: &[String]) -> Result<Vec<&'a Classification>, Error> {
     let offered: Vec<&Classification> = ontology.classifications.iter().filter(|class| !class.attribute.archived).collect();
     let mut chosen: Vec<&Classification> = Vec::new();
     for name in wanted {

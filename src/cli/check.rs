@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::ConfigArgument;
 use crate::config::Config;
+use crate::encord::Encord;
 
 /// Validates the configuration and prints the effective one, with the origin of each value
 ///
@@ -22,7 +23,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut config = Config::load(arguments.config.config.as_deref(), &super::environment())?;
-    let ready = config.ready();
+    let ready = config.ready().map_err(anyhow::Error::from).and_then(|()| key_is_usable(&config));
     if !arguments.quiet {
         super::print(&config.effective())?;
     }
@@ -31,4 +32,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     ready?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The key's file can be read; now whether it holds a key that Encord takes. Nothing is called.
+fn key_is_usable(config: &Config) -> anyhow::Result<()> {
+    Encord::new(config.encord()?)?;
+    Ok(())
 }

@@ -6,12 +6,14 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, Env, Invalid};
+use crate::{encord, http, server};
 
 mod check;
 mod doctor;
 mod pending;
 mod progress;
 mod run;
+mod schema;
 mod trigger;
 
 /// Answers Encord's label editor from a box in your own network.
@@ -48,6 +50,7 @@ enum Command {
     Check(check::Arguments),
     Doctor(doctor::Arguments),
     Trigger(trigger::Arguments),
+    Schema(schema::Arguments),
     Pending(pending::Arguments),
 }
 
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Trigger(arguments) => trigger::run(&arguments),
+        Command::Schema(arguments) => schema::run(&arguments),
         Command::Pending(arguments) => pending::run(&arguments),
     };
     match done {
@@ -101,9 +105,16 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// 78 for a configuration that cannot be used, whatever it is wrapped in; 1 for everything else.
+/// 78 for a configuration that cannot be used, and for the keys, certificates and trust anchors it names; 1 for
+/// everything else.
 fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.chain().any(|cause| cause.is::<Invalid>()) { 78 } else { 1 }
+    let configured = |cause: &(dyn std::error::Error + 'static)| {
+        cause.is::<Invalid>()
+            || matches!(cause.downcast_ref(), Some(server::StartError::Tls(_)))
+            || cause.is::<http::SetupError>()
+            || matches!(cause.downcast_ref(), Some(encord::Error::Key { .. }))
+    };
+    if error.chain().any(configured) { 78 } else { 1 }
 }
 
 /// Prints to stdout. A reader that went away, as in `| head`, ends the printing and is no failure.

@@ -1,0 +1,103 @@
+//! The commands beside `run`, against the emulators: what they print for people and for machines, and how they exit.
+
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::spine::World;
+use crate::support::daemon::Setup;
+
+fn run(setup: &Setup, arguments: &[&str]) -> Output {
+    setup.command(arguments).arg("--config").arg(setup.config_file()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}\n{}", text(&output.stdout), text(&output.stderr)))
+}
+
+#[test]
+fn schema_prints_what_the_model_would_be_asked_and_does_not_ask_it() {
+    let world = World::new();
+    let setup = world.setup().agent("/", "Scene description", "prompt = \"Mind the weather.\"");
+    setup.write();
+    let output = run(&setup, &["schema", "--project", &world.fixture.project]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let shown = json(&output);
+    assert_eq!(shown["model"], "stand-in");
+    assert_eq!(shown["schema"]["type"], "object");
+    assert!(shown["schema"].to_string().contains("Scene description"), "{shown}");
+    assert!(shown["prompt"].to_string().contains("Mind the weather."), "{shown}");
+    assert!(world.model.questions().is_empty());
+}
+
+#[test]
+fn schema_names_what_there_is_when_agent_or_classification_is_not() {
+    let world = World::new();
+    let setup = world.setup().agent("/", "Scene", "");
+    setup.write();
+    let output = run(&setup, &["schema", "--project", &world.fixture.project, "--agent", "/cars"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("there are: /"), "{}", text(&output.stderr));
+    let output = run(&setup, &["schema", "--project", &world.fixture.project]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("Scene description"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn doctor_finds_the_sign_in_the_project_and_a_model_that_sees() {
+    let world = World::new();
+    let setup = world.setup().agent("/", "Scene description", "");
+    setup.write();
+    let output = run(&setup, &["doctor", "--json", "--project", &world.fixture.project]);
+    let report = json(&output);
+    let check = |name: &str| {
+        let checks = report["checks"].as_array().unwrap();
+        checks
+            .iter()
+            .find(|check| check["name"].as_str().unwrap().starts_with(name))
+            .unwrap_or_else(|| panic!("no {name}: {report:#}"))
+            .clone()
+    };
+    for name in ["configuration", "clock", "disk: journal", "port", "Encord http", "Encord project", "model stand-in", "browsers"] {
+        assert_eq!(check(name)["status"], "ok", "{:#}", check(name));
+    }
+    assert!(check("model stand-in")["detail"].as_str().unwrap().contains("sees pictures"), "{report:#}");
+    // There is no certificate yet.
+    assert_eq!(check("certificate")["status"], "failed");
+    assert!(check("certificate")["remedy"].as_str().unwrap().contains("cert init"));
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn doctor_names_the_remedy_when_nothing_answers() {
+    let world = World::new();
+    let setup = world.setup().agent("/", "Scene description", "").set("encord", "domain", "\"http://127.0.0.1:9\"").set(
+        "model",
+        "base_url",
+        "\"http://127.0.0.1:9/v1\"",
+    );
+    setup.write();
+    let output = run(&setup, &["doctor"]);
+    let report = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(report.contains("FAILED   Encord http://127.0.0.1:9") && report.contains("firewall"), "{report}");
+    assert!(report.contains("FAILED   model stand-in") && report.contains("is base_url right"), "{report}");
+    assert!(report.contains("LocalNetworkAccessAllowedForUrls"), "{report}");
+    assert!(!report.contains("sk-secret-of-the-model"), "{report}");
+}
+
+#[test]
+fn pending_without_a_journal_lists_nothing_and_makes_no_file() {
+    let world = World::new();
+    let setup = world.setup().agent("/", "Scene description", "");
+    setup.write();
+    let output = run(&setup, &["pending", "list", "--json"]);
+    assert_eq!((output.status.code(), json(&output)), (Some(0), serde_json::json!([])));
+    assert_eq!(text(&run(&setup, &["pending"]).stdout), "nothing waits\n");
+    assert_eq!(run(&setup, &["pending", "drop", "abc"]).status.code(), Some(1));
+    assert!(!setup.folder().join("journal.db").exists());
+}
