@@ -31,6 +31,8 @@ pub use prepared::PreparedAnswer;
 #[cfg(test)]
 mod client_tests;
 #[cfg(test)]
+mod golden_tests;
+#[cfg(test)]
 mod merge_tests;
 #[cfg(test)]
 mod stub;
