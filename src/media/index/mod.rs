@@ -3,9 +3,11 @@
 //! Frame N is the N-th picture, from 0, in presentation order: edit lists applied, hidden frames not counted. That is what
 //! a browser shows, and what ffmpeg shows when it decodes the whole file from the start.
 
+mod matroska;
 mod mp4;
 mod order;
 mod table;
+mod vpx;
 mod window;
 
 pub use table::{Codec, Colour, Crop, Edit, OutOfRange, Plan, Sample, SampleTable, StreamFormat, Turn};
@@ -69,6 +71,9 @@ pub fn read(source: &mut Source) -> Result<Found, IndexError> {
     }
     if mp4::recognises(&head) {
         return mp4::read(&mut Window::new(source, head));
+    }
+    if matroska::recognises(&head) {
+        return matroska::read(&mut Window::new(source, head));
     }
     Ok(Found::Unknown { what: "a file of unknown kind".to_owned() })
 }

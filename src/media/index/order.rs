@@ -6,9 +6,11 @@ use super::{Codec, Edit, Sample};
 ///
 /// Decoders show pictures by their order within a GOP, whatever the container's clock does between GOPs. So where the clock
 /// jumps back from one sync sample to the next (joined recordings), numbering goes on behind what came before.
-pub(super) fn presentation(codec: &Codec, samples: &[Sample], from: usize) -> Vec<u32> {
+pub(super) fn presentation(codec: Codec, samples: &[Sample], from: usize) -> Vec<u32> {
     let mut order: Vec<u32> = (from..from + samples.len()).map(|at| at as u32).collect();
+    let shown = |&at: &u32| samples[at as usize - from].size > 0;
     if !codec.reorders() {
+        order.retain(shown);
         return order;
     }
     let mut begin = 0;
@@ -22,6 +24,8 @@ pub(super) fn presentation(codec: &Codec, samples: &[Sample], from: usize) -> Ve
         last_sync = Some(sample.pts);
     }
     sort(&mut order[begin..]);
+    // A sample without bytes shows nothing.
+    order.retain(shown);
     order
 }
 

@@ -49,7 +49,7 @@ pub(super) fn read(window: &mut Window<'_>) -> Result<Found, IndexError> {
         return Ok(Found::Unknown { what: what.to_owned() });
     };
     let (codec, stream_format) = match &track.entry.coding {
-        Coding::Known(codec, format) => (codec.clone(), *format),
+        Coding::Known(codec, format) => (*codec, *format),
         Coding::Protected => return Err(unsupported("the video is encrypted (DRM)")),
         Coding::Foreign(name) => return Ok(sequential(format!("its codec is {name}"))),
     };
@@ -72,10 +72,10 @@ pub(super) fn read(window: &mut Window<'_>) -> Result<Found, IndexError> {
     if stretches.len() as u64 * in_header as u64 > EDIT_LIMIT {
         return Ok(sequential(format!("its edit list has {} entries", stretches.len())));
     }
-    let order = presentation(&codec, &samples[..in_header], 0);
+    let order = presentation(codec, &samples[..in_header], 0);
     let (mut shown, edits) = edited(&order, &samples, &stretches);
     // Edit lists speak of the movie header's samples; fragments are shown whole.
-    shown.extend(presentation(&codec, &samples[in_header..], in_header));
+    shown.extend(presentation(codec, &samples[in_header..], in_header));
     super::limit(shown.len() as u64, u64::MAX, "mp4")?;
     let Track { turn, timescale, entry, .. } = track;
     Ok(Found::Table(Box::new(SampleTable {
