@@ -51,10 +51,23 @@ fmt: ## Format the code
 deny: $(TOOLS)/bin/cargo-deny ## Licences, banned crates, sources
 	@CARGO_DENY=$(TOOLS)/bin/cargo-deny scripts/suites deny
 
+.PHONY: bench-trigger
+bench-trigger: deps $(VENV)/ready $(VENV)-seed/ready ## Compare a click with a Python service on the SDK; writes docs/benchmarks-trigger.md
+	cargo build --release --bin edgelabel --example emulator
+	$(VENV)/bin/python bench/trigger.py --edgelabel $(TARGET)/release/edgelabel --emulator $(TARGET)/release/examples/emulator \
+	    --seed-python $(abspath $(VENV)-seed/bin/python) > $(TARGET)/benchmarks-trigger.md
+	cp $(TARGET)/benchmarks-trigger.md docs/benchmarks-trigger.md
+	@cat docs/benchmarks-trigger.md
+
 # The environment of the Python that judges; made anew when a requirement changes.
 $(VENV)/ready: tests/requirements.txt
 	python3 -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@
+
+$(VENV)-seed/ready: bench/seed/requirements.txt
+	python3 -m venv $(VENV)-seed
+	$(VENV)-seed/bin/pip install --quiet --disable-pip-version-check -r bench/seed/requirements.txt
 	touch $@
 
 # Compiled once and kept; takes a few minutes.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use support::backend::{Backend, Call, Options};
 use support::daemon::{Daemon, Setup};
 use support::fixture::{ThrowAwayKey, add_video, ontology};
-use support::media::VideoRecipe;
+use support::media::{VideoRecipe, moving_bars};
 use support::model::StandIn;
 
 /// Five GOPs a minute would be typical of a camera; two a second make the point in a small file.
@@ -60,7 +60,7 @@ struct Outside {
 impl Outside {
     fn start(paint: &Paint) -> Result<Self, Box<dyn Error>> {
         let step = paint.step("a video with a moving pattern");
-        let bytes = RECIPE.painted(pattern);
+        let bytes = RECIPE.painted(|frame, x, y| moving_bars(frame, RECIPE.frames, x, y));
         let video_bytes = bytes.len();
         let length = RECIPE.frames / u64::from(RECIPE.fps);
         step.done(&format!("{length} s, {}×{}, H.264 in MP4, {}", RECIPE.width, RECIPE.height, size(video_bytes as u64)));
@@ -82,15 +82,6 @@ impl Outside {
         step.done(&format!("{}, measures the picture, understands nothing", model.url()));
         Ok(Self { backend, model, key, project, video, video_bytes })
     }
-}
-
-/// Bars that move over a ground that changes slowly: no two frames are alike.
-fn pattern(frame: u64, x: u32, y: u32) -> [u8; 3] {
-    let moved = (u64::from(x) + 3 * frame) % 256;
-    let bar = (u64::from(y) + frame) / 24 % 2 == 0;
-    let ground = (frame * 255 / RECIPE.frames) as u8;
-    let grain = (x.wrapping_mul(2_654_435_761) ^ y.wrapping_mul(40_503)).rotate_left((frame % 31) as u32) as u8 % 24;
-    if bar { [moved as u8, ground, 255 - ground] } else { [ground, 200_u8.saturating_sub(grain), moved as u8] }
 }
 
 fn fresh_folder() -> Result<PathBuf, Box<dyn Error>> {

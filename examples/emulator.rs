@@ -8,7 +8,8 @@
 //! Lines of JSON on standard input change what it does; each is answered by one line of JSON:
 //! `{"fix": {"Weather": "Sunny"}}` fixes answers of the stand-in model, `{"fix": null}` frees them, `{"reset": true}`
 //! forgets all label rows and records, `{"row": "<data hash>"}` shows a stored label row, `{"calls": true}` the calls
-//! received so far, `{"remarks": true}` what was odd in saves.
+//! received so far, `{"remarks": true}` what was odd in saves. `{"add_image": FILE}` and
+//! `{"add_video": {"frames": N, "width": W, "height": H}}` add a data item and answer its hash as `{"data"}`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "../tests/support/mod.rs"]
@@ -21,7 +22,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use support::backend::{Backend, Options};
-use support::fixture::Fixture;
+use support::fixture::{Fixture, add_video};
+use support::media::{VideoRecipe, moving_bars};
 use support::model::StandIn;
 
 #[derive(Default)]
@@ -80,7 +82,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         let answer = match serde_json::from_str(&line) {
-            Ok(command) => obey(&command, &fixture.backend, &model),
+            Ok(command) => obey(&command, &fixture.backend, &fixture.project, &model),
             Err(error) => json!({"error": error.to_string()}),
         };
         say(&answer)?;
@@ -94,7 +96,7 @@ fn say(value: &Value) -> std::io::Result<()> {
     out.flush()
 }
 
-fn obey(command: &Value, backend: &Backend, model: &StandIn) -> Value {
+fn obey(command: &Value, backend: &Backend, project: &str, model: &StandIn) -> Value {
     if let Some(fixed) = command.get("fix") {
         model.unfix();
         for (title, value) in fixed.as_object().into_iter().flatten() {
@@ -122,5 +124,31 @@ fn obey(command: &Value, backend: &Backend, model: &StandIn) -> Value {
     if command["remarks"] == true {
         return json!({"remarks": backend.store().remarks});
     }
+    if let Some(file) = command["add_image"].as_str() {
+        return add_image(backend, project, file).map_or_else(|error| json!({"error": error.to_string()}), |data| json!({"data": data}));
+    }
+    if let Some(video) = command.get("add_video") {
+        let number = |key: &str| video[key].as_u64().unwrap_or(64);
+        let recipe = VideoRecipe {
+            frames: number("frames"),
+            width: number("width") as u32,
+            height: number("height") as u32,
+            fps: 25,
+            encode: "x264enc key-int-max=50 speed-preset=veryfast bitrate=4000 ! video/x-h264,profile=main ! mp4mux faststart=true",
+        };
+        let bytes = recipe.painted(|frame, x, y| moving_bars(frame, recipe.frames, x, y));
+        let size = bytes.len();
+        let data = add_video(&mut backend.store(), project, "drive.mp4", &recipe, bytes);
+        return json!({"data": data, "bytes": size});
+    }
     json!({"error": "unknown command"})
+}
+
+fn add_image(backend: &Backend, project: &str, file: &str) -> Result<String, Box<dyn std::error::Error>> {
+    let bytes = std::fs::read(file)?;
+    let reader = image::ImageReader::new(std::io::Cursor::new(&bytes)).with_guessed_format()?;
+    let mime = reader.format().ok_or("not a picture")?.to_mime_type();
+    let size = reader.into_dimensions()?;
+    let name = std::path::Path::new(file).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(backend.store().add_image(project, &name, mime, size, bytes))
 }

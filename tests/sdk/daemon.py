@@ -70,8 +70,10 @@ class Daemon:
         names = ["--name", "localhost", "--ip", "127.0.0.1"]
         subprocess.run([program, "cert", "init", *names, "--config", file], check=True, capture_output=True)
         self.log = open(self.folder / "daemon.log", "w")
+        begun = time.monotonic()
         self.process = subprocess.Popen([program, "run", "--config", file], stderr=self.log, stdout=self.log)
         self.wait_ready()
+        self.ready_ms = (time.monotonic() - begun) * 1000
         authority = requests.get(f"http://127.0.0.1:{self.admin}/ca.crt", timeout=5)
         authority.raise_for_status()
         self.authority = self.folder / "ca.crt"
@@ -82,7 +84,7 @@ class Daemon:
         return title.lower().replace(" ", "-")
 
     def wait_ready(self):
-        for _ in range(200):
+        for _ in range(2000):
             if self.process.poll() is not None:
                 break
             try:
@@ -90,7 +92,7 @@ class Daemon:
                     return
             except requests.RequestException:
                 pass
-            time.sleep(0.05)
+            time.sleep(0.005)
         raise RuntimeError("the daemon did not become ready:\n" + (self.folder / "daemon.log").read_text())
 
     def trigger(self, title, project, data, frame):
