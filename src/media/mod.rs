@@ -1,12 +1,14 @@
 //! From a link to the picture the annotator sees: bytes by range, decoded in a worker process.
 
 pub mod bytes;
+pub mod decode;
 pub mod error;
 pub mod facade;
 pub mod index;
 pub mod kind;
 pub mod source;
 pub mod still;
+pub mod worker;
 
 pub use error::Error;
 pub use facade::{AssetLink, DataType, Frame, Media, Picture, Region, Settings, Timings, Want};

@@ -1,0 +1,189 @@
+//! Inside a decode worker: bytes from the daemon in, pictures out.
+//!
+//! Media is hostile and decoders are written in C, so all of this runs in a process of its own that can do nothing but ask
+//! the daemon for bytes of the one file it works on.
+
+mod colour;
+mod elements;
+mod link;
+mod picture;
+mod pipeline;
+mod sequential;
+mod table;
+mod watch;
+
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use gstreamer as gst;
+
+use self::link::Link;
+use self::picture::{Display, Encoded, Rgb};
+use super::index::{self, Found, IndexError, SampleTable};
+use super::still::{self, StillError};
+use super::worker::protocol::{Facts, Failure, FrameJob, FromWorker, Job};
+use super::worker::wire::WireError;
+use crate::deadline::Deadline;
+
+/// Why a worker could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It was started by hand: the daemon gives it a socket as standard input.
+    #[error("this command is for the daemon's own use: standard input is not its socket ({0})")]
+    NotASocket(std::io::Error),
+    /// GStreamer does not work on this box.
+    #[error("GStreamer cannot be used: {0}")]
+    GStreamer(#[from] gst::glib::Error),
+    /// The daemon spoke out of turn.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+}
+
+/// Works until the daemon closes the connection.
+pub fn serve() -> Result<(), StartError> {
+    let socket = std::io::stdin().as_fd().try_clone_to_owned().map_err(StartError::NotASocket)?;
+    rustix::net::getsockname(&socket).map_err(|e| StartError::NotASocket(e.into()))?;
+    watch::exit_with_the_daemon(&socket).map_err(StartError::NotASocket)?;
+    gst::init()?;
+    let link = Link::new(UnixStream::from(socket));
+    link.send(&FromWorker::Ready { uncontained: Vec::new() }, &[])?;
+    loop {
+        let job = match link.next_job() {
+            Ok(job) => job,
+            Err(WireError::Closed) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        match job {
+            Job::Frame(job) => answer_frame(&link, &job)?,
+            Job::Candidates => link.send(&FromWorker::Candidates(Vec::new()), &[])?,
+            Job::Prove { element } => {
+                link.send(&FromWorker::Failed(Failure::Internal(format!("{element} cannot be proven yet"))), &[])?;
+            }
+        }
+    }
+}
+
+fn answer_frame(link: &Link, job: &FrameJob) -> Result<(), WireError> {
+    match frame(link, job) {
+        Ok((facts, pictures)) => {
+            for picture in pictures {
+                let header = FromWorker::Picture { png: picture.png, width: picture.width, height: picture.height };
+                link.send(&header, &picture.bytes)?;
+            }
+            link.send(&FromWorker::Done(facts), &[])
+        }
+        // Whatever a reader or demuxer made of it: the cause is that there were no bytes.
+        Err(_) if link.refused() => link.send(&FromWorker::Failed(Failure::NoBytes), &[]),
+        Err(failure) => link.send(&FromWorker::Failed(failure), &[]),
+    }
+}
+
+fn frame(link: &Link, job: &FrameJob) -> Result<(Facts, Vec<Encoded>), Failure> {
+    let deadline = Deadline::after(Duration::from_millis(job.budget_ms));
+    let clock = Clock::start(link);
+    let found = index::read(&mut link.source(job.size)).map_err(unreadable)?;
+    let index_ms = clock.lap(link);
+    let clock = Clock::start(link);
+    let (mut facts, picture) = match found {
+        Found::Table(table) => from_table(link, job, &table, &deadline)?,
+        Found::Sequential { container, .. } => from_count(link, job, container, &deadline)?,
+        Found::Still(_) => return from_still(link, job, index_ms),
+        Found::Unknown { what } => return Err(Failure::Unsupported(format!("it is {what}"))),
+    };
+    (facts.index_ms, facts.decode_ms) = (index_ms, clock.lap(link));
+    (facts.width, facts.height) = picture.displayed();
+    let clock = Clock::start(link);
+    let pictures = picture.encode(job)?;
+    facts.encode_ms = clock.lap(link);
+    Ok((facts, pictures))
+}
+
+fn from_table(link: &Link, job: &FrameJob, table: &SampleTable, deadline: &Deadline) -> Result<(Facts, Rgb), Failure> {
+    if elements::caps(table).is_none() {
+        return from_count(link, job, table.container, deadline);
+    }
+    let plan = table.plan(job.frame).map_err(|beyond| Failure::OutOfRange { count: beyond.count })?;
+    let decoder = elements::software_decoder(&table.codec)?;
+    let samples = table::fetch(table, &plan, link)?;
+    let sample = table::decode(table, &plan, samples, decoder, false, deadline)?;
+    let display = Display { turn: table.turn, pixel_aspect: Some(table.pixel_aspect), crop: table.crop, colour: table.colour };
+    let facts = Facts {
+        pts_seconds: table.seconds(job.frame),
+        decoder: format!("software ({decoder})"),
+        container: table.container.to_owned(),
+        codec: table.codec.name().to_owned(),
+        ..Facts::default()
+    };
+    Ok((facts, picture::rgb(&sample, &display, job.max_pixels)?))
+}
+
+fn from_count(link: &Link, job: &FrameJob, container: &str, deadline: &Deadline) -> Result<(Facts, Rgb), Failure> {
+    let counted = sequential::decode(link, job.size, job.frame, deadline)?;
+    let facts = Facts {
+        pts_seconds: counted.seconds,
+        decoder: format!("software ({})", counted.decoder),
+        container: container.to_owned(),
+        codec: counted.codec,
+        ..Facts::default()
+    };
+    Ok((facts, picture::rgb(&counted.sample, &Display::default(), job.max_pixels)?))
+}
+
+fn from_still(link: &Link, job: &FrameJob, index_ms: f64) -> Result<(Facts, Vec<Encoded>), Failure> {
+    if job.frame > 0 {
+        return Err(Failure::OutOfRange { count: 1 });
+    }
+    let clock = Clock::start(link);
+    let bytes = link.read(0, job.size as usize).map_err(|e| Failure::Broken(e.to_string()))?;
+    // Regions are cut from the full picture, so that small ones stay sharp.
+    let whole = job.lossless || !job.regions.is_empty();
+    let limits = still::Limits { max_pixels: job.max_pixels, max_side: if whole { u32::MAX } else { job.max_side } };
+    let still = still::read(&bytes, &limits).map_err(|error| match error {
+        StillError::TooLarge { pixels, .. } => Failure::TooLarge { pixels },
+        StillError::Broken { .. } => Failure::Broken(error.to_string()),
+        StillError::Unsupported(cause) => Failure::Unsupported(cause),
+    })?;
+    let mut facts = Facts {
+        width: still.full_width,
+        height: still.full_height,
+        decoder: format!("still ({})", still.kind.name()),
+        container: still.kind.name().to_owned(),
+        codec: still.kind.name().to_owned(),
+        index_ms,
+        decode_ms: clock.lap(link),
+        ..Facts::default()
+    };
+    let clock = Clock::start(link);
+    let pictures = match still.passthrough {
+        Some(bytes) if !whole => vec![Encoded { png: false, bytes, width: still.width, height: still.height }],
+        Some(_) => return Err(Failure::Internal("a still without pixels".to_owned())),
+        None => Rgb { pixels: still.rgb, width: still.width, height: still.height, aspect: (1, 1) }.encode(job)?,
+    };
+    facts.encode_ms = clock.lap(link);
+    Ok((facts, pictures))
+}
+
+fn unreadable(error: IndexError) -> Failure {
+    match error {
+        IndexError::Source(_) | IndexError::Broken { .. } => Failure::Broken(error.to_string()),
+        IndexError::Unsupported(cause) => Failure::Unsupported(cause),
+    }
+}
+
+/// Time spent working: waits for bytes are the daemon's to count.
+struct Clock {
+    start: Instant,
+    waited: Duration,
+}
+
+impl Clock {
+    fn start(link: &Link) -> Self {
+        Self { start: Instant::now(), waited: link.waited() }
+    }
+
+    /// Milliseconds since the start.
+    fn lap(&self, link: &Link) -> f64 {
+        self.start.elapsed().saturating_sub(link.waited() - self.waited).as_secs_f64() * 1e3
+    }
+}

@@ -1,0 +1,158 @@
+//! The main road: coded samples in, the one wanted picture out.
+//!
+//! Each sample carries a ticket as its timestamp, its rank in presentation order. Tickets pass through every decoder
+//! unchanged, so the wanted picture is known by its ticket, whatever clock, frame rate or edit list the container has.
+
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+
+use gst::prelude::*;
+
+use crate::deadline::Deadline;
+use crate::media::worker::protocol::Failure;
+
+/// Between two tickets: as far as pictures are apart at 25 per second, so that no element takes them for a fault.
+const TICKET: gst::ClockTime = gst::ClockTime::from_mseconds(40);
+
+/// How often the bus is looked at while no picture comes.
+const GLANCE: gst::ClockTime = gst::ClockTime::from_mseconds(50);
+
+/// What to decode with.
+pub(super) struct Chain<'a> {
+    pub(super) caps: &'a gst::Caps,
+    pub(super) parser: Option<&'a str>,
+    pub(super) decoder: &'a str,
+}
+
+/// Coded samples in decode order, each with its ticket.
+pub(super) type Samples = Vec<(u32, gst::Buffer)>;
+
+/// Decodes `samples` and returns the picture that comes out as the `nth` with `ticket`.
+pub(super) fn decode(chain: &Chain<'_>, samples: Samples, ticket: u32, nth: usize, deadline: &Deadline) -> Result<gst::Sample, Failure> {
+    let running = Running::start(chain)?;
+    for (ticket, mut buffer) in samples {
+        if let Some(buffer) = buffer.get_mut() {
+            buffer.set_pts(TICKET * u64::from(ticket));
+        }
+        // Refused only once an element has failed; the bus says why.
+        if running.source.push_buffer(buffer).is_err() {
+            break;
+        }
+    }
+    let _ = running.source.end_of_stream();
+    let mut earlier = 0;
+    let wanted = TICKET * u64::from(ticket);
+    loop {
+        let sample = running.next(deadline)?.ok_or_else(|| Failure::Broken("its decoder did not deliver the picture".to_owned()))?;
+        if sample.buffer().and_then(|buffer| buffer.pts()) == Some(wanted) {
+            if earlier == nth {
+                return whole(sample);
+            }
+            earlier += 1;
+        }
+    }
+}
+
+/// Refuses a picture its decoder marks as damaged.
+pub(super) fn whole(sample: gst::Sample) -> Result<gst::Sample, Failure> {
+    if sample.buffer().is_some_and(|buffer| buffer.flags().contains(gst::BufferFlags::CORRUPTED)) {
+        return Err(Failure::Broken("the picture is damaged".to_owned()));
+    }
+    Ok(sample)
+}
+
+/// A running pipeline; stopped when dropped.
+struct Running {
+    pipeline: gst::Pipeline,
+    source: gst_app::AppSrc,
+    sink: gst_app::AppSink,
+}
+
+impl Running {
+    fn start(chain: &Chain<'_>) -> Result<Self, Failure> {
+        let pipeline = gst::Pipeline::new();
+        let source = gst_app::AppSrc::builder().caps(chain.caps).format(gst::Format::Time).build();
+        let sink = picture_sink();
+        let mut elements = vec![source.clone().upcast::<gst::Element>()];
+        elements.extend(chain.parser.map(make).transpose()?);
+        let decoder = make(chain.decoder)?;
+        tune(&decoder);
+        elements.push(decoder);
+        elements.push(sink.clone().upcast());
+        pipeline.add_many(&elements).map_err(internal)?;
+        gst::Element::link_many(&elements).map_err(internal)?;
+        let running = Self { pipeline, source, sink };
+        running.pipeline.set_state(gst::State::Playing).map_err(|error| running.trouble().unwrap_or_else(|| internal(error)))?;
+        Ok(running)
+    }
+
+    /// The next picture; `None` at the end of the stream.
+    fn next(&self, deadline: &Deadline) -> Result<Option<gst::Sample>, Failure> {
+        next_picture(&self.pipeline, &self.sink, deadline)
+    }
+
+    fn trouble(&self) -> Option<Failure> {
+        trouble(&self.pipeline)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+/// A sink that holds back the decoder instead of piling up pictures: at 4K two of them are 25 MB.
+pub(super) fn picture_sink() -> gst_app::AppSink {
+    let caps = gst::Caps::builder("video/x-raw").build();
+    let sink = gst_app::AppSink::builder().sync(false).max_buffers(1).caps(&caps).build();
+    sink.set_property("enable-last-sample", false);
+    sink.set_property("qos", false);
+    sink
+}
+
+/// The next picture of a pipeline; `None` at the end of the stream.
+pub(super) fn next_picture(
+    pipeline: &gst::Pipeline,
+    sink: &gst_app::AppSink,
+    deadline: &Deadline,
+) -> Result<Option<gst::Sample>, Failure> {
+    loop {
+        if let Some(sample) = sink.try_pull_sample(GLANCE) {
+            return Ok(Some(sample));
+        }
+        if let Some(failure) = trouble(pipeline) {
+            return Err(failure);
+        }
+        if sink.is_eos() {
+            return Ok(None);
+        }
+        deadline.left().map_err(|_| Failure::Expired)?;
+    }
+}
+
+/// The first error on a pipeline's bus.
+pub(super) fn trouble(pipeline: &gst::Pipeline) -> Option<Failure> {
+    let message = pipeline.bus()?.pop_filtered(&[gst::MessageType::Error])?;
+    let gst::MessageView::Error(error) = message.view() else { return None };
+    let from = error.src().map(|source| source.name().to_string()).unwrap_or_default();
+    Some(Failure::Broken(format!("{from}: {}", error.error())))
+}
+
+/// Makes an element that is known to exist.
+pub(super) fn make(name: &str) -> Result<gst::Element, Failure> {
+    gst::ElementFactory::make(name).build().map_err(internal)
+}
+
+/// Settings for decoding as fast as possible without a clock.
+pub(super) fn tune(decoder: &gst::Element) {
+    for (property, value) in [("qos", false)] {
+        if decoder.has_property(property) {
+            decoder.set_property(property, value);
+        }
+    }
+}
+
+pub(super) fn internal(error: impl std::fmt::Display) -> Failure {
+    Failure::Internal(error.to_string())
+}

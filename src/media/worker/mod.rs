@@ -1,0 +1,6 @@
+//! Decode workers as the daemon sees them: warm child processes that get a job and bytes, and hand back pictures.
+
+pub mod pool;
+pub mod process;
+pub mod protocol;
+pub mod wire;

@@ -1,0 +1,194 @@
+//! What the daemon and a decode worker say to each other.
+//!
+//! The daemon sends a [`Job`]; until it is done the worker asks for bytes ([`FromWorker::Read`]), and gets them or is told that
+//! they cannot be had. It ends with [`FromWorker::Done`], preceded by the pictures, or with [`FromWorker::Failed`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::media::Region;
+
+/// Most bytes asked for at once: longer reads are cut into such pieces.
+pub const MAX_READ: usize = 16 << 20;
+
+/// Most spans asked for at once.
+pub const MAX_SPANS: usize = 4096;
+
+/// Most bytes of one picture: a lossless PNG of the largest frame a decoder makes.
+pub const MAX_PICTURE: usize = 1 << 30;
+
+/// From the daemon.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToWorker {
+    /// Something to do.
+    Job(Job),
+    /// The bytes asked for are the payload; fewer than asked for where the file ends.
+    Bytes,
+    /// The bytes cannot be had; the daemon knows why and answers the trigger itself.
+    NoBytes,
+}
+
+/// Something for a worker to do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Job {
+    /// Make a picture of one frame.
+    Frame(FrameJob),
+    /// Name the decoders other than software that are registered on this box.
+    Candidates,
+    /// Decode the built-in clip with one of them and compare the picture with what it should be.
+    Prove {
+        /// Its element.
+        element: String,
+    },
+}
+
+/// Which frame of which item, and in which form.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FrameJob {
+    /// 0-based position in presentation order.
+    pub frame: u64,
+    /// Size of the item in bytes.
+    pub size: u64,
+    /// Parts to cut out; none means the whole picture.
+    pub regions: Vec<Rectangle>,
+    /// PNG of full size instead of a JPEG for the model.
+    pub lossless: bool,
+    /// Longest side of a JPEG in pixels.
+    pub max_side: u32,
+    /// Quality of a JPEG, 1 to 100.
+    pub quality: u8,
+    /// Larger pictures are refused before they are allocated.
+    pub max_pixels: u64,
+    /// `auto`, `software`, `vaapi`, `nvdec` or `v4l2`.
+    pub decoder: String,
+    /// Elements that failed their proof, or failed in this very trigger.
+    pub left_out: Vec<String>,
+    /// Milliseconds until the daemon kills a worker that is not done.
+    pub budget_ms: u64,
+}
+
+/// As [`Region`], for the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Rectangle(pub f64, pub f64, pub f64, pub f64);
+
+impl From<&Region> for Rectangle {
+    fn from(region: &Region) -> Self {
+        Self(region.x, region.y, region.width, region.height)
+    }
+}
+
+/// From the worker.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromWorker {
+    /// GStreamer is up: jobs can come.
+    Ready {
+        /// Limits that the kernel did not grant; empty when the worker is contained as meant.
+        uncontained: Vec<String>,
+    },
+    /// Bytes are needed: `(offset, length)` of each span, in all at most [`MAX_READ`]. The answer's payload is one after the other.
+    Read {
+        /// Where from, and how many.
+        spans: Vec<(u64, u64)>,
+    },
+    /// From here on this decoder, not software, has the word: should the worker fall silent or crash, it is to blame.
+    Using {
+        /// Its element.
+        element: String,
+    },
+    /// One encoded picture is the payload.
+    Picture {
+        /// PNG, else JPEG.
+        png: bool,
+        /// Pixels across.
+        width: u32,
+        /// Pixels down.
+        height: u32,
+    },
+    /// The job is done; the pictures came before.
+    Done(Facts),
+    /// Answer to [`Job::Candidates`].
+    Candidates(Vec<Candidate>),
+    /// Answer to [`Job::Prove`]: the decoder made the right picture.
+    Proven,
+    /// The job failed; the worker is fit for the next.
+    Failed(Failure),
+}
+
+/// A decoder other than software.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Its element, such as `vah264dec`.
+    pub element: String,
+    /// `vaapi`, `nvdec` or `v4l2`.
+    pub family: String,
+    /// The codec, such as `h264`.
+    pub codec: String,
+}
+
+/// How a frame came about.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Facts {
+    /// Width of the displayed picture before scaling.
+    pub width: u32,
+    /// Height of the displayed picture before scaling.
+    pub height: u32,
+    /// Presentation timestamp in seconds.
+    pub pts_seconds: f64,
+    /// `software (avdec_h264)`, `still (jpeg)`, …
+    pub decoder: String,
+    /// Container, such as `mp4`.
+    pub container: String,
+    /// Codec, such as `h264`.
+    pub codec: String,
+    /// Milliseconds spent reading the container, waits for bytes left out.
+    pub index_ms: f64,
+    /// Milliseconds spent decoding, waits for bytes left out.
+    pub decode_ms: f64,
+    /// Milliseconds spent converting, scaling and encoding.
+    pub encode_ms: f64,
+    /// Hardware decoders that failed in this job, with the reason, before software did it.
+    pub fell_back: Vec<String>,
+}
+
+/// Why a job failed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Failure {
+    /// The daemon could not hand out bytes.
+    #[error("bytes of the file could not be read")]
+    NoBytes,
+    /// The frame is beyond the end.
+    #[error("there are {count} frames")]
+    OutOfRange {
+        /// How many frames there are.
+        count: u64,
+    },
+    /// Not a picture or a video, or not what it is said to be.
+    #[error("{0}")]
+    Unsupported(String),
+    /// Damaged, or its decoder gave up.
+    #[error("{0}")]
+    Broken(String),
+    /// No decoder for this codec.
+    #[error("no decoder for {codec}: {remedy}")]
+    NoDecoder {
+        /// The codec.
+        codec: String,
+        /// What to install or configure.
+        remedy: String,
+    },
+    /// More pixels than allowed.
+    #[error("{pixels} pixels are too many")]
+    TooLarge {
+        /// Its pixels.
+        pixels: u64,
+    },
+    /// The budget ran out inside the worker.
+    #[error("the time ran out")]
+    Expired,
+    /// The worker's own fault.
+    #[error("{0}")]
+    Internal(String),
+}
