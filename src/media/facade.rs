@@ -1,12 +1,19 @@
 //! The door of this room: a link and a wish in, pictures out.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, Expired};
 use crate::http;
 use crate::ids::SignedUrl;
 
 use super::Error;
+use super::bytes::{Item, Span, Store, StoreSettings};
+use super::kind::{self, Claims};
+use super::worker::job::{self, JobError, Outcome};
+use super::worker::pool::Pool;
+use super::worker::protocol::{Failure, FrameJob, Job, Rectangle};
 
 /// What the configuration says about media.
 #[derive(Debug, Clone, PartialEq)]
@@ -136,13 +143,22 @@ pub struct Frame {
 
 /// Fetches and decodes. Cheap to clone; clones share workers and cache.
 #[derive(Clone)]
-pub struct Media {}
+pub struct Media {
+    settings: Arc<Settings>,
+    store: Store,
+    pool: Pool,
+}
 
 impl Media {
     /// Opens the cache and starts the workers.
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        let _ = settings;
-        unimplemented!()
+        let store = Store::open_cache(&StoreSettings {
+            cache_dir: settings.cache_dir.clone(),
+            cache_bytes: settings.cache_bytes,
+            http: settings.http.clone(),
+        })?;
+        let pool = Pool::new(settings.program.clone(), &settings.cache_dir, settings.workers)?;
+        Ok(Self { settings: Arc::new(settings), store, pool })
     }
 
     /// The wanted picture. `renew` is called at most once, when the store refuses the link as expired.
@@ -153,19 +169,135 @@ impl Media {
         renew: &mut dyn FnMut() -> Option<SignedUrl>,
         deadline: &Deadline,
     ) -> Result<Frame, Error> {
-        let _ = (link, want, renew, deadline);
-        unimplemented!()
+        let start = Instant::now();
+        let mut changed_once = false;
+        loop {
+            let mut item = self.store.open(link, renew, deadline)?;
+            let result = kind::decide(item.head(), &Claims::of_link(link))
+                .and_then(|_| self.decode(&mut item, &link.title, want, deadline))
+                .and_then(|frame| item.confirm(deadline).map(|()| frame));
+            // The store has another file under this link than a moment ago: the new one counts, from the start.
+            if result.is_err() && item.changed() && !changed_once {
+                changed_once = true;
+                continue;
+            }
+            return result.map(|frame| finished(frame, &item, start));
+        }
     }
 
     /// As [`Media::frame`], from a local file.
-    pub fn frame_of_file(&self, path: &std::path::Path, want: &Want, deadline: &Deadline) -> Result<Frame, Error> {
-        let _ = (path, want, deadline);
-        unimplemented!()
+    pub fn frame_of_file(&self, path: &Path, want: &Want, deadline: &Deadline) -> Result<Frame, Error> {
+        let start = Instant::now();
+        let mut item = self.store.open_file(path)?;
+        let claims = Claims::of_file(path);
+        kind::decide(item.head(), &claims)?;
+        let frame = self.decode(&mut item, claims.title, want, deadline)?;
+        Ok(finished(frame, &item, start))
     }
 
     /// Lets a worker decode the built-in clip: proof that the pool works.
     pub fn prove(&self, deadline: &Deadline) -> Result<(), Error> {
         let _ = deadline;
         unimplemented!()
+    }
+
+    fn decode(&self, item: &mut Item<'_>, title: &str, want: &Want, deadline: &Deadline) -> Result<Frame, Error> {
+        let settings = &self.settings;
+        let mut job = FrameJob {
+            frame: want.frame,
+            size: item.size(),
+            regions: want.regions.iter().map(Rectangle::from).collect(),
+            lossless: want.lossless,
+            max_side: want.max_side.unwrap_or(u32::MAX).min(settings.max_image_side),
+            quality: settings.jpeg_quality,
+            max_pixels: settings.max_pixels,
+            decoder: settings.decoder.clone(),
+            left_out: Vec::new(),
+            budget_ms: 0,
+        };
+        let mut fetch = Duration::ZERO;
+        let mut bytes = |spans: &[(u64, u64)], deadline: &Deadline| {
+            let start = Instant::now();
+            let result = read(item, spans, deadline);
+            fetch += start.elapsed();
+            result
+        };
+        loop {
+            job.budget_ms = deadline.left()?.as_millis() as u64;
+            match job::run(&self.pool, &Job::Frame(job.clone()), &mut bytes, deadline) {
+                Ok(outcome) => return Ok(frame(outcome, fetch)),
+                Err(JobError::Here(error)) => return Err(error),
+                Err(JobError::Failed(failure)) => return Err(explain(failure, title, want.frame, settings.max_pixels)),
+                Err(JobError::Lost { how, using: Some(element) }) if settings.decoder == "auto" && !job.left_out.contains(&element) => {
+                    tracing::warn!(element, how, "hardware decoder left out for this trigger");
+                    job.left_out.push(element);
+                }
+                Err(JobError::Lost { how, .. }) => {
+                    return Err(Error::Broken { title: title.to_owned(), cause: format!("its decoder was stopped: {how}") });
+                }
+            }
+        }
+    }
+}
+
+fn read(item: &mut Item<'_>, spans: &[(u64, u64)], deadline: &Deadline) -> Result<Vec<u8>, Error> {
+    if spans.len() > 1 {
+        let spans: Vec<Span> = spans.iter().map(|&(offset, length)| Span { offset, length }).collect();
+        item.fetch(&spans, deadline)?;
+    }
+    let mut all = Vec::new();
+    for &(offset, length) in spans {
+        let bytes = item.read(offset, length as usize, deadline)?;
+        if all.is_empty() { all = bytes } else { all.extend_from_slice(&bytes) }
+    }
+    Ok(all)
+}
+
+fn frame(outcome: Outcome, fetch: Duration) -> Frame {
+    let facts = outcome.facts;
+    for failed in &facts.fell_back {
+        tracing::warn!(failed, "a hardware decoder failed, software took over");
+    }
+    Frame {
+        pictures: outcome.pictures,
+        width: facts.width,
+        height: facts.height,
+        pts_seconds: facts.pts_seconds,
+        decoder: facts.decoder,
+        container: facts.container,
+        codec: facts.codec,
+        bytes_fetched: 0,
+        requests: 0,
+        total_bytes: 0,
+        timings: Timings {
+            fetch: fetch.as_secs_f64() * 1e3,
+            index: facts.index_ms,
+            decode: facts.decode_ms,
+            encode: facts.encode_ms,
+            total: 0.0,
+        },
+    }
+}
+
+fn finished(mut frame: Frame, item: &Item<'_>, start: Instant) -> Frame {
+    let facts = item.facts();
+    frame.bytes_fetched = facts.bytes_fetched;
+    frame.requests = facts.requests;
+    frame.total_bytes = facts.total_bytes;
+    frame.timings.total = start.elapsed().as_secs_f64() * 1e3;
+    frame
+}
+
+fn explain(failure: Failure, title: &str, frame: u64, limit: u64) -> Error {
+    let title = title.to_owned();
+    match failure {
+        Failure::OutOfRange { count } => Error::FrameOutOfRange { frame, count, title },
+        Failure::Unsupported(cause) => Error::Unsupported { title, cause },
+        Failure::Broken(cause) => Error::Broken { title, cause },
+        Failure::NoDecoder { codec, remedy } => Error::NoDecoder { codec, remedy },
+        Failure::TooLarge { pixels } => Error::TooLarge { title, pixels, limit },
+        Failure::Expired => Error::Deadline(Expired),
+        Failure::NoBytes => Error::Worker("it was refused bytes that nobody refused".to_owned()),
+        Failure::Internal(cause) => Error::Worker(cause),
     }
 }

@@ -19,17 +19,31 @@ pub(super) fn of(caps: &gst::CapsRef, info: &gst_video::VideoInfo, container: &C
     }
     // `VideoInfo` fills in guesses by size where the caps are silent: only the caps tell what the bitstream said.
     let said = caps.structure(0).and_then(|s| s.get::<&str>("colorimetry").ok()).and_then(|s| s.parse::<VideoColorimetry>().ok());
-    let range = said.map(|c| c.range()).filter(|r| *r != VideoColorRange::Unknown).or(container.full_range.map(range));
-    let matrix = said.map(|c| c.matrix()).filter(|m| *m != VideoColorMatrix::Unknown).or(container.matrix.map(|c| VideoColorMatrix::from_iso(c.into())));
-    let transfer = said.map(|c| c.transfer()).filter(|t| *t != VideoTransferFunction::Unknown).or(container.transfer.map(|c| VideoTransferFunction::from_iso(c.into())));
-    let primaries =
-        said.map(|c| c.primaries()).filter(|p| *p != VideoColorPrimaries::Unknown).or(container.primaries.map(|c| VideoColorPrimaries::from_iso(c.into())));
+    let said = said.unwrap_or_else(unknown);
+    let range = [Some(said.range()), container.full_range.map(range)];
+    let matrix = [Some(said.matrix()), container.matrix.map(|c| VideoColorMatrix::from_iso(c.into()))];
+    let transfer = [Some(said.transfer()), container.transfer.map(|c| VideoTransferFunction::from_iso(c.into()))];
+    let primaries = [Some(said.primaries()), container.primaries.map(|c| VideoColorPrimaries::from_iso(c.into()))];
     VideoColorimetry::new(
-        range.unwrap_or(VideoColorRange::Range16_235),
-        matrix.unwrap_or(VideoColorMatrix::Bt601),
-        transfer.unwrap_or(VideoTransferFunction::Bt709),
-        primaries.unwrap_or(VideoColorPrimaries::Bt709),
+        first(range, VideoColorRange::Unknown, VideoColorRange::Range16_235),
+        first(matrix, VideoColorMatrix::Unknown, VideoColorMatrix::Bt601),
+        first(transfer, VideoTransferFunction::Unknown, VideoTransferFunction::Bt709),
+        first(primaries, VideoColorPrimaries::Unknown, VideoColorPrimaries::Bt709),
     )
+}
+
+fn unknown() -> VideoColorimetry {
+    VideoColorimetry::new(
+        VideoColorRange::Unknown,
+        VideoColorMatrix::Unknown,
+        VideoTransferFunction::Unknown,
+        VideoColorPrimaries::Unknown,
+    )
+}
+
+/// The first of bitstream and container that knows.
+fn first<T: PartialEq>(said: [Option<T>; 2], unknown: T, custom: T) -> T {
+    said.into_iter().flatten().find(|value| *value != unknown).unwrap_or(custom)
 }
 
 fn range(full: bool) -> VideoColorRange {

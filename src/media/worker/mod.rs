@@ -1,5 +1,6 @@
 //! Decode workers as the daemon sees them: warm child processes that get a job and bytes, and hand back pictures.
 
+pub mod job;
 pub mod pool;
 pub mod process;
 pub mod protocol;

@@ -1,0 +1,151 @@
+//! One job on one worker: its questions are answered, its pictures collected, its end noticed, whatever it is.
+
+use std::time::Duration;
+
+use super::pool::{Lease, Pool};
+use super::protocol::{Candidate, Facts, Failure, FromWorker, Job, MAX_PICTURE, MAX_READ, MAX_SPANS, ToWorker};
+use super::wire::WireError;
+use crate::deadline::Deadline;
+use crate::media::{Error, Picture};
+
+/// A worker that says nothing for so long hangs: the slowest decode of a frame stays far below it.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Time for a worker to tidy up after it was told that there are no bytes.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Most bytes of all pictures of one job.
+const MOST_PICTURES: usize = 2 * MAX_PICTURE;
+
+/// Why a job has no result.
+#[derive(Debug)]
+pub enum JobError {
+    /// The worker said why.
+    Failed(Failure),
+    /// The bytes could not be had, the time ran out, or no worker could be started.
+    Here(Error),
+    /// The worker crashed or hung and is gone; `using` names the decoder that had the word, if it was not software.
+    Lost {
+        /// How it ended.
+        how: String,
+        /// Element in use.
+        using: Option<String>,
+    },
+}
+
+impl From<Error> for JobError {
+    fn from(error: Error) -> Self {
+        Self::Here(error)
+    }
+}
+
+/// Hands out `(offset, length)` spans, one after the other; all of them, or an error.
+pub type Bytes<'a> = &'a mut dyn FnMut(&[(u64, u64)], &Deadline) -> Result<Vec<u8>, Error>;
+
+/// What a job brought.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Pictures, in the order asked for.
+    pub pictures: Vec<Picture>,
+    /// How the frame came about.
+    pub facts: Facts,
+    /// Answer to [`Job::Candidates`].
+    pub candidates: Vec<Candidate>,
+}
+
+/// Gives `job` to a worker and sees it through.
+pub fn run(pool: &Pool, job: &Job, bytes: Bytes<'_>, deadline: &Deadline) -> Result<Outcome, JobError> {
+    let mut lease = pool.take(deadline)?;
+    match converse(&mut lease, job, bytes, deadline) {
+        Ok(outcome) => {
+            lease.done();
+            Ok(outcome)
+        }
+        // The conversation was in order, only the job was not.
+        Err(Talk::Failed(failure)) => {
+            lease.done();
+            Err(JobError::Failed(failure))
+        }
+        Err(Talk::NoBytes(error)) => {
+            if farewell(&mut lease) {
+                lease.done();
+            }
+            Err(JobError::Here(error))
+        }
+        Err(Talk::Wire { error, using }) => {
+            let how = lease.end();
+            deadline.left().map_err(Error::from)?;
+            let what = match error {
+                WireError::Closed => "it crashed".to_owned(),
+                WireError::Deadline(_) => format!("it said nothing for {} s", SILENCE.as_secs()),
+                other => other.to_string(),
+            };
+            tracing::warn!(what, how, using, "a decode worker was lost");
+            Err(JobError::Lost { how: format!("{what} ({how})"), using })
+        }
+    }
+}
+
+/// How a conversation ended before its job was done.
+enum Talk {
+    Failed(Failure),
+    NoBytes(Error),
+    Wire { error: WireError, using: Option<String> },
+}
+
+fn converse(lease: &mut Lease, job: &Job, bytes: Bytes<'_>, deadline: &Deadline) -> Result<Outcome, Talk> {
+    let mut using = None;
+    let mut outcome = Outcome::default();
+    let mut total = 0;
+    let lost = |error, using: &Option<String>| Talk::Wire { error, using: using.clone() };
+    lease.send(&ToWorker::Job(job.clone()), &[], deadline).map_err(|e| lost(e, &using))?;
+    loop {
+        let (message, payload) = lease.receive(MAX_PICTURE, &deadline.within(SILENCE)).map_err(|e| lost(e, &using))?;
+        match message {
+            FromWorker::Read { spans } => {
+                let wanted = spans.iter().try_fold(0_u64, |sum, span| sum.checked_add(span.1)).unwrap_or(u64::MAX);
+                if wanted > MAX_READ as u64 || spans.len() > MAX_SPANS {
+                    return Err(lost(WireError::Form(format!("it asked for {wanted} bytes at once")), &using));
+                }
+                let found = bytes(&spans, deadline).map_err(Talk::NoBytes)?;
+                lease.send(&ToWorker::Bytes, &found, deadline).map_err(|e| lost(e, &using))?;
+            }
+            FromWorker::Using { element } => using = Some(element).filter(|e| !e.is_empty()),
+            FromWorker::Picture { png, width, height } => {
+                total += payload.len();
+                if total > MOST_PICTURES {
+                    return Err(lost(WireError::Form("more pictures than asked for".to_owned()), &using));
+                }
+                let mime = if png { "image/png" } else { "image/jpeg" };
+                outcome.pictures.push(Picture { mime, bytes: payload, width, height });
+            }
+            FromWorker::Done(facts) => {
+                outcome.facts = facts;
+                return Ok(outcome);
+            }
+            FromWorker::Candidates(candidates) => {
+                outcome.candidates = candidates;
+                return Ok(outcome);
+            }
+            FromWorker::Proven => return Ok(outcome),
+            FromWorker::Failed(failure) => return Err(Talk::Failed(failure)),
+            FromWorker::Ready { .. } => return Err(lost(WireError::Form("ready twice".to_owned()), &using)),
+        }
+    }
+}
+
+/// Tells the worker that there are no bytes, and whether it took that well.
+fn farewell(lease: &mut Lease) -> bool {
+    let soon = Deadline::after(FAREWELL);
+    if lease.send(&ToWorker::NoBytes, &[], &soon).is_err() {
+        return false;
+    }
+    // It may ask once more before it gives up.
+    loop {
+        match lease.receive(MAX_PICTURE, &soon) {
+            Ok((FromWorker::Failed(_), _)) => return true,
+            Ok((FromWorker::Read { .. }, _)) if lease.send(&ToWorker::NoBytes, &[], &soon).is_ok() => {}
+            _ => return false,
+        }
+    }
+}
