@@ -20,7 +20,6 @@ fn software(codec: &Codec) -> (&'static [&'static str], &'static str) {
         Codec::H263 => (&["avdec_h263"], "gstreamer1.0-libav"),
         Codec::Mjpeg => (&["avdec_mjpeg", "jpegdec"], "gstreamer1.0-plugins-good"),
         Codec::ProRes(_) => (&["avdec_prores"], "gstreamer1.0-libav"),
-        Codec::Other(_) => (&[], "gstreamer1.0-libav"),
     }
 }
 
@@ -89,9 +88,8 @@ pub(super) fn caps(table: &SampleTable) -> Option<gst::Caps> {
         Codec::Mpeg2 => mpeg(2),
         Codec::Mpeg4 => mpeg(4),
         Codec::H263 => gst::Structure::builder("video/x-h263").field("variant", "itu").build(),
-        Codec::Mjpeg => plain("image/jpeg"),
+        Codec::Mjpeg => gst::Structure::builder("image/jpeg").field("parsed", true).build(),
         Codec::ProRes(fourcc) => gst::Structure::builder("video/x-prores").field("variant", prores(*fourcc)).build(),
-        Codec::Other(_) => return None,
     };
     let format = match table.stream_format {
         StreamFormat::Avc => Some("avc"),

@@ -4,6 +4,7 @@
 //! the daemon for bytes of the one file it works on.
 
 mod colour;
+mod disposable;
 mod elements;
 mod link;
 mod picture;
@@ -107,7 +108,7 @@ fn from_table(link: &Link, job: &FrameJob, table: &SampleTable, deadline: &Deadl
     let decoder = elements::software_decoder(&table.codec)?;
     let samples = table::fetch(table, &plan, link)?;
     let sample = table::decode(table, &plan, samples, decoder, false, deadline)?;
-    let display = Display { turn: table.turn, pixel_aspect: Some(table.pixel_aspect), crop: table.crop, colour: table.colour };
+    let display = Display { turn: table.turn, pixel_aspect: table.pixel_aspect, crop: table.crop, colour: table.colour };
     let facts = Facts {
         pts_seconds: table.seconds(job.frame),
         decoder: format!("software ({decoder})"),

@@ -50,7 +50,7 @@ pub(super) fn rgb(sample: &gst::Sample, display: &Display, max_pixels: u64) -> R
     }
     let par = info.par();
     let own_aspect = (par.numer().max(1) as u32, par.denom().max(1) as u32);
-    let aspect = display.pixel_aspect.filter(|a| a.0 > 0 && a.1 > 0 && *a != (1, 1)).unwrap_or(own_aspect);
+    let aspect = display.pixel_aspect.filter(|a| a.0 > 0 && a.1 > 0).unwrap_or(own_aspect);
     let window = window(&info, display.crop);
     let upright = convert(buffer, caps, &info, window, &display.colour)?;
     let (pixels, width, height) = turned(upright, window.width as usize, window.height as usize, display.turn);

@@ -2,6 +2,7 @@
 
 use gstreamer as gst;
 
+use super::disposable;
 use super::elements;
 use super::link::Link;
 use super::pipeline::{self, Chain, Samples};
@@ -12,37 +13,35 @@ use crate::media::worker::protocol::Failure;
 /// Most bytes of samples for one frame: a GOP of ten minutes at 4K stays below it.
 const MOST_BYTES: u64 = 1 << 30;
 
-/// The coded samples a plan feeds.
+/// The coded samples a plan feeds, without those the frame does not depend on.
 pub(super) fn fetch(table: &SampleTable, plan: &Plan, link: &Link) -> Result<Samples, Failure> {
-    let fed: Vec<_> = plan
-        .samples
-        .clone()
-        .zip(plan.tickets.iter().zip(&plan.skippable))
-        .filter(|(_, (_, skippable))| !**skippable)
-        .map(|(at, (ticket, _))| (table.samples[at], *ticket))
-        .collect();
-    let total: u64 = fed.iter().map(|(sample, _)| u64::from(sample.size)).sum();
+    let fed = &table.samples[plan.samples.clone()];
+    let total: u64 = fed.iter().map(|sample| u64::from(sample.size)).sum();
     if total > MOST_BYTES {
         return Err(Failure::Broken(format!("{total} bytes would have to be decoded for one frame")));
     }
-    let spans: Vec<(u64, u64)> = fed.iter().map(|(sample, _)| (sample.offset, u64::from(sample.size))).collect();
+    let spans: Vec<(u64, u64)> = fed.iter().map(|sample| (sample.offset, u64::from(sample.size))).collect();
     let bytes = link.read_spans(&spans).map_err(|e| Failure::Broken(e.to_string()))?;
     if (bytes.len() as u64) < total {
         return Err(Failure::Broken("the file ends before the frame's samples: it is truncated".to_owned()));
     }
     let mut rest = bytes.as_slice();
+    let bodies: Vec<&[u8]> = fed
+        .iter()
+        .map(|sample| {
+            let (body, after) = rest.split_at(sample.size as usize);
+            rest = after;
+            body
+        })
+        .collect();
+    let disposable = disposable::disposable(table, &bodies);
     let mut samples = Vec::with_capacity(fed.len());
-    for (sample, ticket) in fed {
-        let (body, after) = rest.split_at(sample.size as usize);
-        rest = after;
-        // Nothing to decode; some muxers write such samples where a picture repeats.
-        if body.is_empty() {
+    for ((body, ticket), disposable) in bodies.into_iter().zip(&plan.tickets).zip(disposable) {
+        // An empty sample repeats the picture before; there is nothing in it to decode.
+        if body.is_empty() || disposable && *ticket != plan.ticket() {
             continue;
         }
-        let mut whole = Vec::with_capacity(table.prefix.len() + body.len());
-        whole.extend_from_slice(&table.prefix);
-        whole.extend_from_slice(body);
-        samples.push((ticket, gst::Buffer::from_slice(whole)));
+        samples.push((*ticket, gst::Buffer::from_slice([&table.prefix, body].concat())));
     }
     Ok(samples)
 }

@@ -1,0 +1,87 @@
+//! Coded pictures that no other picture refers to, told from their NAL unit headers.
+//!
+//! Containers say so too (`sdtp`, sample flags), but writers get it wrong; a header that is wrong would break every player.
+
+use crate::media::index::{Codec, SampleTable, StreamFormat};
+
+/// For each of `samples`, in decode order: whether it can be left out without harm to the others.
+pub(super) fn disposable(table: &SampleTable, samples: &[&[u8]]) -> Vec<bool> {
+    let prefix = length_size(table);
+    match (table.codec, prefix) {
+        (Codec::H264, Some(prefix)) => samples.iter().map(|sample| h264(sample, prefix)).collect(),
+        (Codec::H265, Some(prefix)) => h265(samples, prefix),
+        _ => vec![false; samples.len()],
+    }
+}
+
+/// Bytes of the length before each NAL unit, from avcC or hvcC.
+fn length_size(table: &SampleTable) -> Option<usize> {
+    let at = match table.stream_format {
+        StreamFormat::Avc | StreamFormat::Avc3 => 4,
+        StreamFormat::Hvc1 | StreamFormat::Hev1 => 21,
+        StreamFormat::ByteStream | StreamFormat::Frame => return None,
+    };
+    let byte = *table.codec_data.as_ref()?.get(at)?;
+    Some(usize::from(byte & 3) + 1)
+}
+
+/// `nal_ref_idc` is 0 in every slice (H.264, 7.4.1).
+fn h264(sample: &[u8], prefix: usize) -> bool {
+    let mut slices = units(sample, prefix).filter_map(|unit| unit.first()).filter(|header| (1..=5).contains(&(*header & 31))).peekable();
+    slices.peek().is_some() && slices.all(|header| header >> 5 & 3 == 0)
+}
+
+/// A sub-layer non-reference picture (H.265, 7.4.2.2) of the highest temporal layer there is: those of lower layers may be
+/// referred to from above.
+fn h265(samples: &[&[u8]], prefix: usize) -> Vec<bool> {
+    /// Type and `nuh_temporal_id_plus1` of the slices.
+    fn slices(sample: &[u8], prefix: usize) -> impl Iterator<Item = (u8, u8)> {
+        units(sample, prefix).filter(|unit| unit.len() >= 2).map(|unit| (unit[0] >> 1 & 63, unit[1] & 7)).filter(|(kind, _)| *kind < 32)
+    }
+    let top = samples.iter().flat_map(|sample| slices(sample, prefix)).map(|(_, layer)| layer).max().unwrap_or(0);
+    let alone = |sample: &&[u8]| {
+        let mut all = slices(sample, prefix).peekable();
+        all.peek().is_some() && all.all(|(kind, layer)| kind < 16 && kind % 2 == 0 && layer == top)
+    };
+    samples.iter().map(alone).collect()
+}
+
+/// The NAL units of a sample; ends early where a length is wrong.
+fn units(sample: &[u8], prefix: usize) -> impl Iterator<Item = &[u8]> {
+    let mut rest = sample;
+    std::iter::from_fn(move || {
+        let (length, body) = rest.split_at_checked(prefix)?;
+        let length = length.iter().fold(0_usize, |sum, byte| sum << 8 | usize::from(*byte));
+        let (unit, after) = body.split_at_checked(length)?;
+        rest = after;
+        Some(unit)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(units: &[&[u8]]) -> Vec<u8> {
+        units.iter().flat_map(|unit| [&(unit.len() as u16).to_be_bytes()[..], unit].concat()).collect()
+    }
+
+    #[test]
+    fn an_h264_picture_is_disposable_when_no_slice_is_a_reference() {
+        let (sei, parameter, slice_ref, slice_non) = (&[6_u8, 1][..], &[0x67_u8, 1][..], &[0x41_u8, 1][..], &[1_u8, 1][..]);
+        assert!(h264(&sample(&[sei, slice_non, slice_non]), 2));
+        assert!(!h264(&sample(&[slice_non, slice_ref]), 2));
+        assert!(!h264(&sample(&[sei, parameter]), 2));
+        assert!(!h264(&[0, 9, 1], 2), "a length beyond the end");
+    }
+
+    #[test]
+    fn an_h265_picture_is_disposable_only_in_the_highest_temporal_layer() {
+        let unit = |kind: u8, layer: u8| vec![kind << 1, layer + 1, 0];
+        let samples: Vec<Vec<u8>> =
+            [unit(19, 0), unit(1, 0), unit(0, 0), unit(0, 1), unit(1, 1), unit(8, 1)].iter().map(|u| sample(&[u])).collect();
+        let samples: Vec<&[u8]> = samples.iter().map(Vec::as_slice).collect();
+        assert_eq!(h265(&samples, 2), [false, false, false, true, false, true]);
+        assert_eq!(h265(&samples[..3], 2), [false, false, true]);
+    }
+}
