@@ -1,8 +1,12 @@
 //! `edgelabel decode-worker`: the process in which media is decoded, started by the daemon.
 
-use anyhow::Result;
+use std::process::ExitCode;
 
-/// Works until the daemon closes the connection.
-pub fn run() -> Result<()> {
-    Ok(crate::media::decode::serve()?)
+/// Decodes for the daemon that started it; of no use by hand
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {}
+
+pub(super) fn run(_: &Arguments) -> anyhow::Result<ExitCode> {
+    crate::media::decode::serve()?;
+    Ok(ExitCode::SUCCESS)
 }

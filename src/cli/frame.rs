@@ -1,73 +1,88 @@
 //! `edgelabel frame`: extracts one frame of a file or a link, the same way a trigger does.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, bail};
 
+use super::ConfigArgument;
 use crate::deadline::Deadline;
-use crate::media::{AssetLink, DataType, Frame, Media, Settings, Want};
+use crate::media::{Frame, Media, Want};
 
-/// What `edgelabel frame` is asked for.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Arguments {
+/// Extracts one frame of a file or link, the way a trigger does
+///
+/// Frame N is the N-th picture, from 0, in presentation order: what a browser shows when it plays the file from the start,
+/// and what Encord's label editor counts.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: ConfigArgument,
     /// A file, or an http(s) link
-    pub source: String,
+    #[arg(value_name = "FILE or URL")]
+    source: String,
     /// 0-based position in presentation order
-    #[arg(long, default_value_t = 0)]
-    pub frame: u64,
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    frame: u64,
     /// Where the picture goes: .jpg as a model gets it, .png without loss and in full size
-    #[arg(long)]
-    pub output: PathBuf,
-    /// auto, software, vaapi, nvdec or v4l2 [default: as configured]
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    /// What decodes it [default: media.decoder]
     #[arg(long, value_parser = ["auto", "software", "vaapi", "nvdec", "v4l2"])]
-    pub decoder: Option<String>,
-    /// Facts about the frame as JSON on stdout
+    decoder: Option<String>,
+    /// Print facts about the frame as JSON
     #[arg(long)]
-    pub json: bool,
+    json: bool,
     /// Give up after so many seconds
-    #[arg(long, default_value_t = 120)]
-    pub timeout: u64,
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    timeout: u64,
 }
 
-/// Extracts the frame with `settings`, whose decoder the arguments may override.
-pub fn run(args: &Arguments, mut settings: Settings) -> Result<()> {
-    if let Some(decoder) = &args.decoder {
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let config = arguments.config.load()?;
+    let mut settings = config.media();
+    if let Some(decoder) = &arguments.decoder {
         settings.decoder.clone_from(decoder);
     }
-    // One frame needs one worker, which starts while the first bytes are fetched.
+    // One frame needs one worker, which starts up while the first bytes are fetched.
     settings.workers = 1;
-    let lossless = match args.output.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase).as_deref() {
-        Some("png") => true,
-        Some("jpg" | "jpeg") => false,
-        _ => bail!("--output {} must end in .jpg or .png", args.output.display()),
-    };
-    let want = Want { frame: args.frame, regions: Vec::new(), lossless, max_side: None };
-    let deadline = Deadline::after(Duration::from_secs(args.timeout));
+    settings.cache_dir = usable_cache(settings.cache_dir);
+    let want = Want { frame: arguments.frame, regions: Vec::new(), lossless: lossless(&arguments.output)?, max_side: None };
+    let deadline = Deadline::after(Duration::from_secs(arguments.timeout));
     let media = Media::new(settings)?;
-    let frame = if args.source.starts_with("http://") || args.source.starts_with("https://") {
-        let link = link(&args.source)?;
-        media.frame(&link, &want, &mut || None, &deadline)?
+    let frame = if arguments.source.starts_with("http://") || arguments.source.starts_with("https://") {
+        let url = arguments.source.parse().context("the link cannot be read")?;
+        media.frame_of_url(&url, &want, &deadline)?
     } else {
-        media.frame_of_file(args.source.as_ref(), &want, &deadline)?
+        media.frame_of_file(arguments.source.as_ref(), &want, &deadline)?
     };
     let picture = frame.pictures.first().context("the decoder made no picture")?;
-    std::fs::write(&args.output, &picture.bytes).with_context(|| format!("{} cannot be written", args.output.display()))?;
-    if args.json {
-        println!("{}", facts(&frame, args.frame));
+    std::fs::write(&arguments.output, &picture.bytes).with_context(|| format!("{} cannot be written", arguments.output.display()))?;
+    if arguments.json {
+        super::print(&format!("{}\n", facts(&frame, arguments.frame)))?;
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
-fn link(source: &str) -> Result<AssetLink> {
-    let url: crate::ids::SignedUrl = source.parse().context("the link cannot be read")?;
-    let path = url.expose().path();
-    let title = path.rsplit('/').next().unwrap_or_default().to_owned();
-    // Nobody says what it is: its extension does, and a wrong guess is no contradiction worth an error.
-    let still = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic"];
-    let extension = title.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
-    let data_type = if still.contains(&extension.as_str()) { DataType::Image } else { DataType::Video };
-    Ok(AssetLink { url, data_type, mime: None, title })
+fn lossless(output: &Path) -> anyhow::Result<bool> {
+    match output.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase).as_deref() {
+        Some("png") => Ok(true),
+        Some("jpg" | "jpeg") => Ok(false),
+        _ => bail!("--output {}: the name must end in .jpg or .png", output.display()),
+    }
+}
+
+/// The daemon's cache where this user may write it, else one of the user's own.
+fn usable_cache(configured: PathBuf) -> PathBuf {
+    let usable = |dir: &PathBuf| std::fs::create_dir_all(dir).is_ok() && may_write(dir);
+    let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
+    let own = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or(home).map(|dir| dir.join("edgelabel"));
+    let last = std::env::temp_dir().join(format!("edgelabel-{}", rustix::process::getuid().as_raw()));
+    [Some(configured), own].into_iter().flatten().find(usable).unwrap_or(last)
+}
+
+fn may_write(dir: &Path) -> bool {
+    rustix::fs::access(dir, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok()
 }
 
 fn facts(frame: &Frame, number: u64) -> serde_json::Value {

@@ -9,7 +9,9 @@ use crate::config::{Config, Env, Invalid};
 use crate::{encord, http, server};
 
 mod check;
+mod decode_worker;
 mod doctor;
+mod frame;
 mod pending;
 mod progress;
 mod run;
@@ -49,9 +51,12 @@ enum Command {
     Run(run::Arguments),
     Check(check::Arguments),
     Doctor(doctor::Arguments),
+    Frame(frame::Arguments),
     Trigger(trigger::Arguments),
     Schema(schema::Arguments),
     Pending(pending::Arguments),
+    #[command(hide = true)]
+    DecodeWorker(decode_worker::Arguments),
 }
 
 /// Where the configuration is.
@@ -92,9 +97,11 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Frame(arguments) => frame::run(&arguments),
         Command::Trigger(arguments) => trigger::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Pending(arguments) => pending::run(&arguments),
+        Command::DecodeWorker(arguments) => decode_worker::run(&arguments),
     };
     match done {
         Ok(code) => code,

@@ -169,11 +169,30 @@ impl Media {
         renew: &mut dyn FnMut() -> Option<SignedUrl>,
         deadline: &Deadline,
     ) -> Result<Frame, Error> {
+        self.frame_of(link, &Claims::of_link(link), want, renew, deadline)
+    }
+
+    /// As [`Media::frame`], from a link of which nobody says what it leads to.
+    pub fn frame_of_url(&self, url: &SignedUrl, want: &Want, deadline: &Deadline) -> Result<Frame, Error> {
+        let title = url.expose().path().rsplit('/').next().unwrap_or_default().to_owned();
+        let link = AssetLink { url: url.clone(), data_type: DataType::Video, mime: None, title };
+        let claims = Claims { data_type: None, ..Claims::of_link(&link) };
+        self.frame_of(&link, &claims, want, &mut || None, deadline)
+    }
+
+    fn frame_of(
+        &self,
+        link: &AssetLink,
+        claims: &Claims<'_>,
+        want: &Want,
+        renew: &mut dyn FnMut() -> Option<SignedUrl>,
+        deadline: &Deadline,
+    ) -> Result<Frame, Error> {
         let start = Instant::now();
         let mut changed_once = false;
         loop {
             let mut item = self.store.open(link, renew, deadline)?;
-            let result = kind::decide(item.head(), &Claims::of_link(link))
+            let result = kind::decide(item.head(), claims)
                 .and_then(|_| self.decode(&mut item, &link.title, want, deadline))
                 .and_then(|frame| item.confirm(deadline).map(|()| frame));
             // The store has another file under this link than a moment ago: the new one counts, from the start.

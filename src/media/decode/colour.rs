@@ -33,12 +33,7 @@ pub(super) fn of(caps: &gst::CapsRef, info: &gst_video::VideoInfo, container: &C
 }
 
 fn unknown() -> VideoColorimetry {
-    VideoColorimetry::new(
-        VideoColorRange::Unknown,
-        VideoColorMatrix::Unknown,
-        VideoTransferFunction::Unknown,
-        VideoColorPrimaries::Unknown,
-    )
+    VideoColorimetry::new(VideoColorRange::Unknown, VideoColorMatrix::Unknown, VideoTransferFunction::Unknown, VideoColorPrimaries::Unknown)
 }
 
 /// The first of bitstream and container that knows.

@@ -72,7 +72,11 @@ impl Link {
             let piece = (length - bytes.len()).min(MAX_READ);
             let got = self.ask(vec![(offset + bytes.len() as u64, piece as u64)])?;
             let short = got.len() < piece;
-            if bytes.is_empty() { bytes = got } else { bytes.extend_from_slice(&got) }
+            if bytes.is_empty() {
+                bytes = got
+            } else {
+                bytes.extend_from_slice(&got)
+            }
             if short {
                 break;
             }

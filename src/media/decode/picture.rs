@@ -143,7 +143,8 @@ impl Rgb {
     /// The size this picture is displayed at: pixels that are not square widen or heighten it, never shrink it.
     pub(super) fn displayed(&self) -> (u32, u32) {
         let (across, down) = self.aspect;
-        let scaled = |length: u32, by: u32, of: u32| ((u64::from(length) * u64::from(by) + u64::from(of) / 2) / u64::from(of)).max(1) as u32;
+        let scaled =
+            |length: u32, by: u32, of: u32| ((u64::from(length) * u64::from(by) + u64::from(of) / 2) / u64::from(of)).max(1) as u32;
         match across.cmp(&down) {
             std::cmp::Ordering::Greater => (scaled(self.width, across, down), self.height),
             std::cmp::Ordering::Less => (self.width, scaled(self.height, down, across)),

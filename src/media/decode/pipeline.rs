@@ -112,11 +112,7 @@ pub(super) fn picture_sink() -> gst_app::AppSink {
 }
 
 /// The next picture of a pipeline; `None` at the end of the stream.
-pub(super) fn next_picture(
-    pipeline: &gst::Pipeline,
-    sink: &gst_app::AppSink,
-    deadline: &Deadline,
-) -> Result<Option<gst::Sample>, Failure> {
+pub(super) fn next_picture(pipeline: &gst::Pipeline, sink: &gst_app::AppSink, deadline: &Deadline) -> Result<Option<gst::Sample>, Failure> {
     loop {
         if let Some(sample) = sink.try_pull_sample(GLANCE) {
             return Ok(Some(sample));

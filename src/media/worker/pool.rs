@@ -155,9 +155,10 @@ impl DerefMut for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let keep = self.process.take().filter(|process| {
-            self.fit && process.jobs < JOBS_PER_WORKER && process.resident().is_none_or(|bytes| bytes < RESIDENT_LIMIT)
-        });
+        let keep = self
+            .process
+            .take()
+            .filter(|process| self.fit && process.jobs < JOBS_PER_WORKER && process.resident().is_none_or(|bytes| bytes < RESIDENT_LIMIT));
         let mut state = self.shared.lock();
         state.busy -= 1;
         match keep {
