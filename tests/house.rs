@@ -49,6 +49,8 @@ fn named(text: &str) -> BTreeSet<String> {
     let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
     let mut rooms = BTreeSet::new();
     let code = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    // A log filter such as "info,edgelabel::media=debug" imports nothing.
+    let code = code.replace(",edgelabel::", ",");
     for path in code.split("crate::").skip(1).chain(code.split("edgelabel::").skip(1)) {
         match path.strip_prefix('{') {
             None => rooms.extend([word(path)]),
