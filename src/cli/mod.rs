@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Config, Env, Invalid};
 use crate::{encord, http, server};
 
+mod cert;
 mod check;
 mod decode_worker;
 mod doctor;
@@ -49,6 +50,7 @@ Environment:
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Arguments),
+    Cert(cert::Arguments),
     Check(check::Arguments),
     Doctor(doctor::Arguments),
     Frame(frame::Arguments),
@@ -95,6 +97,7 @@ pub fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::Cert(arguments) => cert::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Frame(arguments) => frame::run(&arguments),

@@ -2,6 +2,7 @@
 
 mod accept;
 mod auth;
+pub mod authority;
 mod body;
 pub mod certificate;
 mod connection;
@@ -9,6 +10,7 @@ mod cors;
 mod door;
 mod guests;
 mod listen;
+pub mod names;
 mod patience;
 mod payload;
 mod probe;
@@ -17,6 +19,7 @@ mod route;
 mod rules;
 pub mod settings;
 mod tls;
+mod vouching;
 
 use std::io;
 use std::net::SocketAddr;
