@@ -10,6 +10,7 @@ use crate::ids::SignedUrl;
 
 use super::Error;
 use super::bytes::{Item, Span, Store, StoreSettings};
+use super::decode::clips;
 use super::kind::{self, Claims};
 use super::worker::job::{self, JobError, Outcome};
 use super::worker::pool::Pool;
@@ -216,8 +217,31 @@ impl Media {
 
     /// Lets a worker decode the built-in clip: proof that the pool works.
     pub fn prove(&self, deadline: &Deadline) -> Result<(), Error> {
-        let _ = deadline;
-        unimplemented!()
+        let clip = clips::of("h264").unwrap_or_default();
+        let job = FrameJob { frame: clips::FRAME, size: clip.len() as u64, ..self.job(deadline)? };
+        let mut bytes = |spans: &[(u64, u64)], _: &Deadline| Ok(clips::cut(clip, spans));
+        match job::run(&self.pool, &Job::Frame(job), &mut bytes, deadline) {
+            Ok(_) => Ok(()),
+            Err(JobError::Here(error)) => Err(error),
+            Err(JobError::Failed(failure)) => Err(explain(failure, "the built-in clip", clips::FRAME, self.settings.max_pixels)),
+            Err(JobError::Lost { how, .. }) => Err(Error::Worker(how)),
+        }
+    }
+
+    /// A job for the first frame of nothing yet, in the form that models get.
+    fn job(&self, deadline: &Deadline) -> Result<FrameJob, Error> {
+        Ok(FrameJob {
+            frame: 0,
+            size: 0,
+            regions: Vec::new(),
+            lossless: false,
+            max_side: self.settings.max_image_side,
+            quality: self.settings.jpeg_quality,
+            max_pixels: self.settings.max_pixels,
+            decoder: self.settings.decoder.clone(),
+            left_out: Vec::new(),
+            budget_ms: deadline.left()?.as_millis() as u64,
+        })
     }
 
     fn decode(&self, item: &mut Item<'_>, title: &str, want: &Want, deadline: &Deadline) -> Result<Frame, Error> {
@@ -228,11 +252,7 @@ impl Media {
             regions: want.regions.iter().map(Rectangle::from).collect(),
             lossless: want.lossless,
             max_side: want.max_side.unwrap_or(u32::MAX).min(settings.max_image_side),
-            quality: settings.jpeg_quality,
-            max_pixels: settings.max_pixels,
-            decoder: settings.decoder.clone(),
-            left_out: Vec::new(),
-            budget_ms: 0,
+            ..self.job(deadline)?
         };
         let mut fetch = Duration::ZERO;
         let mut bytes = |spans: &[(u64, u64)], deadline: &Deadline| {

@@ -3,6 +3,7 @@
 //! Media is hostile and decoders are written in C, so all of this runs in a process of its own that can do nothing but ask
 //! the daemon for bytes of the one file it works on.
 
+pub mod clips;
 mod colour;
 mod disposable;
 mod elements;
@@ -90,7 +91,8 @@ fn frame(link: &Link, job: &FrameJob) -> Result<(Facts, Vec<Encoded>), Failure> 
         Found::Table(table) => from_table(link, job, &table, &deadline)?,
         Found::Sequential { container, .. } => from_count(link, job, container, &deadline)?,
         Found::Still(_) => return from_still(link, job, index_ms),
-        Found::Unknown { what } => return Err(Failure::Unsupported(format!("it is {what}"))),
+        // GStreamer knows more kinds of files than are told apart here.
+        Found::Unknown { what } => from_count(link, job, "unknown", &deadline).map_err(|failure| unknown(failure, &what))?,
     };
     (facts.index_ms, facts.decode_ms) = (index_ms, clock.lap(link));
     (facts.width, facts.height) = picture.displayed();
@@ -163,6 +165,14 @@ fn from_still(link: &Link, job: &FrameJob, index_ms: f64) -> Result<(Facts, Vec<
     };
     facts.encode_ms = clock.lap(link);
     Ok((facts, pictures))
+}
+
+/// What to say about a file that nobody could make anything of.
+fn unknown(failure: Failure, what: &str) -> Failure {
+    match failure {
+        Failure::OutOfRange { .. } | Failure::TooLarge { .. } | Failure::Expired => failure,
+        _ => Failure::Unsupported(format!("it is {what}")),
+    }
 }
 
 fn unreadable(error: IndexError) -> Failure {

@@ -1,6 +1,7 @@
 //! The other road, for everything without a usable sample table: decode from the start and count the pictures.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use gstreamer as gst;
 use gstreamer_app as gst_app;
@@ -16,6 +17,9 @@ use crate::media::worker::protocol::Failure;
 /// Demuxers ask for a few bytes at a time; the daemon is asked for this many.
 const BLOCK: usize = 512 * 1024;
 
+/// How long a demuxer may take to find the video stream.
+const FIND_STREAM: Duration = Duration::from_secs(8);
+
 /// What counting found.
 pub(super) struct Counted {
     pub(super) sample: gst::Sample,
@@ -30,9 +34,18 @@ pub(super) fn decode(link: &Link, size: u64, frame: u64, deadline: &Deadline) ->
     let running = Running::start(link, size)?;
     let mut first = None;
     let mut count = 0;
+    let find = deadline.within(FIND_STREAM);
     loop {
-        let Some(sample) = pipeline::next_picture(&running.pipeline, &running.sink, deadline)? else {
-            return Err(running.ended(link, count));
+        // A file of a kind that no demuxer takes leaves the pipeline waiting for ever instead of failing.
+        let patience = if running.has_stream() { deadline } else { &find };
+        let sample = match pipeline::next_picture(&running.pipeline, &running.sink, patience) {
+            Ok(Some(sample)) => sample,
+            Ok(None) => return Err(running.ended(link, count)),
+            Err(Failure::Expired) if deadline.left().is_ok() && running.has_stream() => continue,
+            Err(Failure::Expired) if deadline.left().is_ok() => {
+                return Err(Failure::Unsupported("no video stream was found in it".to_owned()));
+            }
+            Err(failure) => return Err(running.failure().unwrap_or(failure)),
         };
         let pts = sample.buffer().and_then(|b| b.pts());
         let start = *first.get_or_insert(pts);
@@ -81,6 +94,14 @@ impl Running {
 
     fn chosen(&self) -> (String, String) {
         self.chosen.lock().unwrap_or_else(PoisonError::into_inner).taken.clone().unwrap_or_default()
+    }
+
+    fn has_stream(&self) -> bool {
+        self.chosen.lock().unwrap_or_else(PoisonError::into_inner).taken.is_some()
+    }
+
+    fn failure(&self) -> Option<Failure> {
+        self.chosen.lock().unwrap_or_else(PoisonError::into_inner).failure.take()
     }
 
     /// Why there are no more pictures after `count`.
