@@ -133,13 +133,15 @@ fn click(paint: &Paint, daemon: &Daemon, outside: &Outside) -> Result<(), Box<dy
     outside.backend.forget_records();
     let begun = Instant::now();
     let link = format!("https://app.encord.com/label_editor/{}/{}/{FRAME}", outside.project, outside.video);
-    println!("  $ edgelabel trigger {link}");
-    let sent = daemon.setup.command(&["trigger", &link, "--config"]).arg(daemon.setup.config_file()).output()?;
+    let url = daemon.url("");
+    println!("  $ edgelabel trigger {link} --url {url}");
+    let sent = daemon.setup.command(&["trigger", &link, "--url", &url, "--config"]).arg(daemon.setup.config_file()).output()?;
     let took = begun.elapsed();
     println!("{}", indent(&String::from_utf8_lossy(&sent.stdout)));
     if !sent.status.success() {
         return Err(format!("{}\n{}", String::from_utf8_lossy(&sent.stderr), daemon.log()).into());
     }
+    own_account(paint, daemon)?;
     timeline(paint, outside, begun, took);
 
     let row = outside.backend.row(&outside.video).ok_or("no label row was saved")?;
@@ -152,6 +154,30 @@ fn click(paint: &Paint, daemon: &Daemon, outside: &Outside) -> Result<(), Box<dy
     println!("{}", indent(&serde_json::to_string_pretty(answer)?));
     let text = answer["classifications"][0]["answers"].as_str().unwrap_or_default();
     paint.headline(&format!("frame {FRAME} of drive.mp4, {TITLE}: {text}"));
+    Ok(())
+}
+
+/// The daemon's own account of the trigger, from the history in its journal.
+fn own_account(paint: &Paint, daemon: &Daemon) -> Result<(), Box<dyn Error>> {
+    let journal = daemon.setup.folder().join("journal.db");
+    let journal = rusqlite::Connection::open_with_flags(journal, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let newest = || journal.query_row("SELECT episode FROM history ORDER BY number DESC LIMIT 1", [], |row| row.get::<_, String>(0));
+    // The history is written after the answer is sent.
+    let mut episode = newest();
+    for _ in 0..50 {
+        if episode.is_ok() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        episode = newest();
+    }
+    let episode: serde_json::Value = serde_json::from_str(&episode?)?;
+    paint.headline("Where the daemon spent the time");
+    for step in episode["steps"].as_array().into_iter().flatten() {
+        println!("  {:<12} {:>8.1} ms", step[0].as_str().unwrap_or_default(), step[1].as_f64().unwrap_or_default());
+    }
+    let decoder = episode["decoder"].as_str().unwrap_or_default();
+    println!("  bytes fetched {}, decoder {decoder}", episode["bytes"]);
     Ok(())
 }
 

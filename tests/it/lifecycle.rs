@@ -83,7 +83,8 @@ fn trigger_sends_what_the_label_editor_sends() {
     let world = World::new();
     let daemon = world.setup().agent("/", "Scene description", "").start();
     let url = format!("https://app.encord.com/label_editor/{}/{}/7", world.fixture.project, world.fixture.video);
-    let sent = daemon.setup.command(&["trigger", &url, "--config"]).arg(daemon.setup.config_file()).output().unwrap();
+    let sent =
+        daemon.setup.command(&["trigger", &url, "--url", &daemon.url(""), "--config"]).arg(daemon.setup.config_file()).output().unwrap();
     assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
     assert_eq!(world.answers(&world.fixture.video, "Cls+Scen")[0]["range"], serde_json::json!([[7, 7]]));
 }
