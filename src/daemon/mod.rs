@@ -3,7 +3,9 @@
 mod desk;
 mod health;
 mod parts;
+mod proof;
 
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,11 +18,13 @@ use crate::config::{Config, Env, Invalid};
 use crate::deadline::Deadline;
 use crate::journal::Journal;
 use crate::server::{Listeners, Server};
+use crate::systemd::{self, Watchdog};
 use crate::telemetry::{LogControl, Metrics};
 
 use self::desk::Desk;
 use self::health::Health;
 use self::parts::Parts;
+use self::proof::Proof;
 
 /// How long a decode worker may take to prove itself at the start: plugins are scanned then, on slow disks too.
 const PROOF_TIME: Duration = Duration::from_secs(60);
@@ -50,19 +54,21 @@ impl Source {
 /// # Errors
 /// [`Invalid`] for a configuration that cannot be used; anything else that keeps the daemon from starting.
 pub fn run(source: &Source) -> anyhow::Result<()> {
+    // Before any thread exists: the variables that name passed sockets are taken out of the environment.
+    let passed = systemd::passed_sockets()?;
     let config = source.read()?;
     let logs = LogControl::install(&config.log()).map_err(anyhow::Error::msg)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("server").enable_all().build()?;
-    let outcome = runtime.block_on(live(source, config, &logs));
+    let outcome = runtime.block_on(live(source, config, &logs, passed));
     // Threads that still wait for an upstream are not waited for: what they were paid for is in the journal.
     runtime.shutdown_background();
     outcome
 }
 
-async fn live(source: &Source, config: Config, logs: &LogControl) -> anyhow::Result<()> {
+async fn live(source: &Source, config: Config, logs: &LogControl, passed: Vec<TcpListener>) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
@@ -85,18 +91,33 @@ async fn live(source: &Source, config: Config, logs: &LogControl) -> anyhow::Res
     let for_pool = Arc::clone(&desk);
     let pool = Arc::new(Pool::new(config.pool(), move |trigger| for_pool.handle(trigger))?);
 
-    let listeners = Listeners::bind(&settings.listen)?;
-    let server = Server::start(&settings, listeners, Arc::clone(&pool), Arc::clone(&metrics))?;
+    let listeners = match Listeners::passed(passed) {
+        Some(passed) => passed,
+        None => Listeners::bind(&settings.listen)?,
+    };
+    let server = Arc::new(Server::start(&settings, listeners, Arc::clone(&pool), Arc::clone(&metrics))?);
+    let watchdog = Watchdog::asked_for().map(|watchdog| {
+        let proof = Arc::new(Proof::new(&server, &pool, &desk));
+        let count = Arc::clone(&metrics);
+        tokio::spawn(watchdog.keep(move || Arc::clone(&proof).of_work(), move |ping| noted(&count, ping)))
+    });
+    let status = format!("answering the label editor on {}", addresses(&server));
+    systemd::ready(&status);
     tracing::info!(addresses = ?server.addresses(), agents = ?settings.agent_paths, "ready: triggers are taken");
 
     loop {
         tokio::select! {
             () = ring(&mut terminate) => break,
             () = ring(&mut interrupt) => break,
-            () = ring(&mut hang_up) => reload(source, &desk, &server, logs).await,
+            () = ring(&mut hang_up) => {
+                systemd::reloading();
+                reload(source, &desk, &server, logs).await;
+                systemd::ready(&status);
+            }
         }
     }
 
+    systemd::stopping("finishing the running triggers", settings.shutdown_grace + LAST_ANSWERS);
     server.drain();
     pool.drain();
     let waiting = Arc::clone(&pool);
@@ -106,12 +127,26 @@ async fn live(source: &Source, config: Config, logs: &LogControl) -> anyhow::Res
         tracing::warn!("some triggers did not finish within server.shutdown_grace; answers that were paid for are in the journal");
     }
     server.close(LAST_ANSWERS).await;
+    if let Some(watchdog) = watchdog {
+        watchdog.abort();
+    }
     tokio::task::spawn_blocking(move || drop(replay)).await?;
     if let Err(error) = journal.checkpoint() {
         tracing::warn!(%error, "the journal could not be tidied; nothing is lost");
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+fn addresses(server: &Server) -> String {
+    server.addresses().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn noted(metrics: &Metrics, ping: Result<(), String>) {
+    metrics.watchdog(ping.is_ok());
+    if let Err(cause) = ping {
+        tracing::error!(%cause, "no proof that the service works, so the watchdog is not pinged");
+    }
 }
 
 /// A signal's stream ends only with the runtime.

@@ -122,7 +122,7 @@ impl Server {
     }
 
     /// Waits until the last answer is out, at most `patience`, then ends every connection.
-    pub async fn close(self, patience: Duration) {
+    pub async fn close(&self, patience: Duration) {
         let end = Instant::now() + patience;
         while self.connections() > 0 && Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(10)).await;
