@@ -237,6 +237,8 @@ pub struct Model {
     /// Sampling temperature, 0 to 2; not sent when not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub temperature: Option<UpTo<2>>,
+    /// How much a reasoning model thinks before it answers; not sent when empty.
+    pub reasoning_effort: Effort,
     /// Projects whose pictures may go to this model; empty for all.
     pub allowed_projects: Vec<ProjectHash>,
     /// Names of `[models.NAME]` tables to try, in order, when this endpoint fails.
@@ -258,10 +260,30 @@ impl Default for Model {
             max_concurrent: Within(0),
             daily_tokens: Within(0),
             temperature: None,
+            reasoning_effort: Effort::Unsaid,
             allowed_projects: Vec::new(),
             fallback: Vec::new(),
         }
     }
+}
+
+/// `model.reasoning_effort`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effort {
+    /// Left to the model: nothing is sent.
+    #[serde(rename = "")]
+    Unsaid,
+    /// Not at all.
+    None,
+    /// As little as possible.
+    Minimal,
+    /// A little.
+    Low,
+    /// Some.
+    Medium,
+    /// Much.
+    High,
 }
 
 /// `model.detail`

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::file::{self, Decoder, Detail, LogFormat, WebhookSignature};
+use super::file::{self, Decoder, Detail, Effort, LogFormat, WebhookSignature};
 use super::problem::{Invalid, Problem};
 use super::value::FilePath;
 use super::{Config, secret, strict};
@@ -110,6 +110,14 @@ impl Config {
             Detail::Low => "low",
             Detail::High => "high",
         };
+        let reasoning_effort = match written.reasoning_effort {
+            Effort::Unsaid => "",
+            Effort::None => "none",
+            Effort::Minimal => "minimal",
+            Effort::Low => "low",
+            Effort::Medium => "medium",
+            Effort::High => "high",
+        };
         Ok(model::Settings {
             table: table.to_owned(),
             base_url: written.base_url.0.clone(),
@@ -123,6 +131,7 @@ impl Config {
             max_image_side: written.max_image_side.0 as u32,
             max_concurrent: written.max_concurrent.0 as usize,
             daily_tokens: written.daily_tokens.0,
+            reasoning_effort: reasoning_effort.into(),
             temperature: written.temperature.map(|temperature| temperature.0),
             api_key_header: written.api_key_header.clone(),
             allowed_projects: written.allowed_projects.clone(),

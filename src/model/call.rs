@@ -111,6 +111,7 @@ impl Caller<'_> {
                 schema: ask.schema,
                 max_answer_tokens: ask.max_answer_tokens,
                 temperature: endpoint.settings.temperature,
+                reasoning_effort: &endpoint.settings.reasoning_effort,
                 repair: ask.repair,
             };
             let body = chat::body(&request, &search.dialect);
@@ -250,6 +251,7 @@ impl Search {
                 dialect.largest_bound = Some(smaller);
             }
             Meaning::Temperature => dialect.temperature = false,
+            Meaning::ReasoningEffort => dialect.reasoning_effort = false,
             Meaning::Detail => dialect.detail = false,
             Meaning::Strict => dialect.strict = false,
             Meaning::System => dialect.system = false,

@@ -24,6 +24,8 @@ pub(super) struct Request<'a> {
     pub(super) max_answer_tokens: u32,
     /// Sampling temperature.
     pub(super) temperature: Option<f64>,
+    /// How much to think first; empty to leave that to the model.
+    pub(super) reasoning_effort: &'a str,
     /// An earlier answer and what is wrong with it.
     pub(super) repair: Option<&'a Repair>,
 }
@@ -49,6 +51,9 @@ pub(super) fn body(request: &Request<'_>, dialect: &Dialect) -> Value {
     };
     if let (Some(temperature), true) = (request.temperature, dialect.temperature) {
         body.insert("temperature".into(), json!(temperature));
+    }
+    if !request.reasoning_effort.is_empty() && dialect.reasoning_effort {
+        body.insert("reasoning_effort".into(), json!(request.reasoning_effort));
     }
     form(&mut body, request.schema, dialect);
     Value::Object(body)

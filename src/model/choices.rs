@@ -9,6 +9,9 @@ use super::outline::one_line;
 /// Longer labels are cut, and explained beside the question.
 const LONGEST: usize = 120;
 
+/// Characters that OpenAI's strict mode does not allow in the values of an enum, with what is written instead.
+const UNWRITABLE: [(char, char); 2] = [('"', '\''), ('\\', '/')];
+
 /// A choice as the model sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Word {
@@ -26,7 +29,7 @@ pub(super) fn words(choices: &[&Choice]) -> Vec<Word> {
         *times.entry(label.as_str()).or_insert(0_u32) += 1;
     }
     // Labels that stand for themselves come first, so that no made-up word takes their place.
-    let plain = |label: &str| !label.is_empty() && label.chars().count() <= LONGEST && times[label] == 1;
+    let plain = |label: &str| !label.is_empty() && times[label] == 1 && cut(label) == label;
     let mut taken: HashSet<String> = labels.iter().filter(|label| plain(label)).cloned().collect();
     let mut words = Vec::with_capacity(choices.len());
     for (position, (label, choice)) in labels.iter().zip(choices).enumerate() {
@@ -64,11 +67,13 @@ fn distinct(stem: String, taken: &mut HashSet<String>) -> String {
     text
 }
 
+/// `text` as far as it can be written into an enum.
 fn cut(text: &str) -> String {
+    let writable = |c: char| UNWRITABLE.iter().find(|(from, _)| *from == c).map_or(c, |(_, to)| *to);
     if text.chars().count() <= LONGEST {
-        return text.to_owned();
+        return text.chars().map(writable).collect();
     }
-    text.chars().take(LONGEST - 1).chain(['…']).collect()
+    text.chars().map(writable).take(LONGEST - 1).chain(['…']).collect()
 }
 
 /// The word that `said` means: the very same, or the only one that differs in case and spacing alone
@@ -113,7 +118,7 @@ mod tests {
 
     #[test]
     fn labels_that_differ_stay_as_they_are() {
-        let labels = [("C", "c"), ("C++", "c"), ("C#", "c"), ("c", "c"), ("天気", ""), ("\"a\\b\"", "")];
+        let labels = [("C", "c"), ("C++", "c"), ("C#", "c"), ("c", "c"), ("天気", ""), ("'a/b' {c}", "")];
         assert_eq!(texts(&labels), labels.map(|(label, _)| label));
         assert!(of(&labels).iter().all(|word| word.meaning.is_none()));
     }
@@ -123,6 +128,9 @@ mod tests {
         assert_eq!(texts(&[("Car", "a"), ("Car", "b"), ("Car (2)", "c"), ("Ca\u{200b}r", "d")]), ["Car", "Car (3)", "Car (2)", "Car (4)"]);
         assert_eq!(of(&[("Car", "a"), ("Car", "b")])[1].meaning.as_deref(), Some("Car, stored as b"));
         assert_eq!(texts(&[("", "blue_sky"), (" ", ""), ("\t", "")]), ["blue_sky", "option 2", "option 3"]);
+        let quoted = of(&[("12\" wheel\\tyre", ""), ("12' wheel/tyre", "")]);
+        assert_eq!((quoted[0].text.as_str(), quoted[0].meaning.as_deref()), ("12' wheel/tyre (2)", Some("12\" wheel\\tyre")));
+        assert_eq!((quoted[1].text.as_str(), quoted[1].meaning.as_deref()), ("12' wheel/tyre", None));
         let long = "x".repeat(500);
         let words = of(&[(&long, ""), (&format!("{long}y"), "")]);
         assert!(words.iter().all(|word| word.text.chars().count() <= LONGEST + 4));

@@ -42,6 +42,8 @@ pub(super) enum Meaning {
     BoundTooLarge(Option<u32>),
     /// `temperature` is not taken.
     Temperature,
+    /// `reasoning_effort` is not taken.
+    ReasoningEffort,
     /// `detail` is not taken.
     Detail,
     /// `strict` is not taken.
@@ -178,6 +180,10 @@ impl Complaint {
         }
         if dialect.temperature && names("temperature") {
             return Some(Meaning::Temperature);
+        }
+        // Ollama speaks of thinking, whatever the parameter is called.
+        if dialect.reasoning_effort && (names("reasoning_effort") || self.says(&["does not support thinking"])) {
+            return Some(Meaning::ReasoningEffort);
         }
         if dialect.detail && (names("detail") || self.param.ends_with("detail")) {
             return Some(Meaning::Detail);

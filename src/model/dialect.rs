@@ -58,6 +58,8 @@ pub(super) struct Dialect {
     pub(super) largest_bound: Option<u32>,
     /// Takes `temperature`.
     pub(super) temperature: bool,
+    /// Takes `reasoning_effort`.
+    pub(super) reasoning_effort: bool,
     /// Takes `detail` beside a picture.
     pub(super) detail: bool,
     /// Takes `strict` beside a schema.
@@ -76,6 +78,7 @@ impl Default for Dialect {
             bound: TokenBound::Completion,
             largest_bound: None,
             temperature: true,
+            reasoning_effort: true,
             detail: true,
             strict: true,
             system: true,

@@ -109,7 +109,7 @@ impl Endpoint {
             ms = start.elapsed().as_millis() as u64,
             "model call"
         );
-        Ok(self.heard(answer))
+        Ok(self.heard(answer, deadline))
     }
 
     /// The header that carries the key.
@@ -129,12 +129,12 @@ impl Endpoint {
         self.client.send(&request, &Deadline::after(bound)).is_ok_and(|answer| answer.status < 500)
     }
 
-    fn heard(&self, answer: Result<http::Answer, http::Fault>) -> Result<Value, Failure> {
+    fn heard(&self, answer: Result<http::Answer, http::Fault>, deadline: &Deadline) -> Result<Value, Failure> {
         let answer = match answer {
             Ok(answer) => answer,
             Err(fault) => {
-                // A fault of our own settings or of the deadline says nothing about the endpoint.
-                if fault.is_transient() || matches!(fault, http::Fault::Tls { .. }) {
+                // A fault of our own settings, or for want of time, says nothing about the endpoint.
+                if (fault.is_transient() && deadline.left().is_ok()) || matches!(fault, http::Fault::Tls { .. }) {
                     self.breaker.failed(Instant::now());
                 }
                 return Err(Failure::Fault(fault));

@@ -54,6 +54,8 @@ pub struct Settings {
     pub daily_tokens: u64,
     /// Sampling temperature, if one is to be sent.
     pub temperature: Option<f64>,
+    /// How much a reasoning model thinks first: `minimal`, `low`, `medium`, `high`; empty to say nothing about it.
+    pub reasoning_effort: String,
     /// Name of the header that carries the key; empty for `Authorization: Bearer`.
     pub api_key_header: String,
     /// Projects that may use this model; empty for all.
@@ -180,6 +182,7 @@ impl Models {
                 schema: &schema,
                 max_answer_tokens: endpoint.settings.max_answer_tokens,
                 temperature: endpoint.settings.temperature,
+                reasoning_effort: &endpoint.settings.reasoning_effort,
                 repair: None,
             };
             let body = chat::body(&request, &Dialect::default());

@@ -135,6 +135,7 @@ mod tests {
         bound: super::super::dialect::TokenBound::Plain,
         largest_bound: None,
         temperature: true,
+        reasoning_effort: true,
         detail: true,
         strict: true,
         system: true,

@@ -3,6 +3,8 @@
 use crate::encord::ontology::{Attribute, AttributeKind, Choice, Topic};
 use crate::encord::{Answer, AnswerValue, AttributeAnswer};
 
+use super::choices::{self, Word};
+
 /// One attribute that may be asked.
 #[derive(Debug, Clone)]
 pub(super) struct Node<'a> {
@@ -12,6 +14,8 @@ pub(super) struct Node<'a> {
     pub(super) attribute: &'a Attribute,
     /// Its options that are still offered; none for text and numbers.
     pub(super) choices: Vec<&'a Choice>,
+    /// What the model calls them.
+    pub(super) words: Vec<Word>,
     /// The option it hangs under, if it is not at the top.
     pub(super) under: Option<Under>,
     /// One past the last node below this one.
@@ -57,7 +61,8 @@ impl<'a> Outline<'a> {
         }
         let index = self.nodes.len();
         let choices: Vec<&Choice> = options(attribute).iter().filter(|choice| !choice.archived).collect();
-        self.nodes.push(Node { topic, attribute, choices: choices.clone(), under, end: index + 1 });
+        let words = choices::words(&choices);
+        self.nodes.push(Node { topic, attribute, choices: choices.clone(), words, under, end: index + 1 });
         if matches!(attribute.kind, AttributeKind::Radio(_)) {
             for (position, choice) in choices.iter().enumerate() {
                 for nested in &choice.attributes {

@@ -59,7 +59,7 @@ fn user(question: &Question<'_>, sheet: &Sheet, schema: Option<&Value>) -> Strin
         }
     }
     if question.pictures.len() > 1 {
-        text.push_str(&format!("There are {} pictures, in the order of the questions' subjects.\n", question.pictures.len()));
+        text.push_str(&format!("There are {} pictures.\n", question.pictures.len()));
     }
     text.push_str("Questions, each with the key of its answer:\n");
     for field in &sheet.fields {

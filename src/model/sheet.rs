@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::encord::AnswerValue;
 use crate::encord::ontology::AttributeKind;
 
-use super::choices::{self, Word};
+use super::choices::Word;
 use super::outline::{Outline, Values, one_line};
 
 /// Properties of one schema: what older deployments at Azure take; current ones take 5,000.
@@ -122,12 +122,11 @@ impl Room {
     fn take(&mut self, outline: &Outline<'_>, nodes: &[usize]) -> bool {
         let mut wanted = self.clone();
         for &node in nodes {
-            let labels: Vec<&str> = outline.nodes[node].choices.iter().map(|choice| choice.label.as_str()).collect();
-            let words = choices::words(&outline.nodes[node].choices);
+            let words = &outline.nodes[node].words;
             wanted.properties += 1;
             wanted.characters += KEY_LENGTH;
-            if fits_an_enum(&words) {
-                wanted.values += labels.len();
+            if fits_an_enum(words) {
+                wanted.values += words.len();
                 wanted.characters += words.iter().map(|word| word.text.chars().count()).sum::<usize>();
             }
         }
@@ -171,10 +170,10 @@ fn fields(outline: &Outline<'_>, chosen: &[usize]) -> Vec<Field> {
         let topic = &outline.topics[node.topic];
         let only_if = node.under.map(|under| Condition {
             title: self::title(outline, under.node),
-            choice: choices::words(&outline.nodes[under.node].choices).swap_remove(under.choice).text,
+            choice: outline.nodes[under.node].words[under.choice].text.clone(),
             key: fields.iter().find(|field| field.node == under.node).map(|field| field.key.clone()),
         });
-        let words = choices::words(&node.choices);
+        let words = node.words.clone();
         let many = matches!(node.attribute.kind, AttributeKind::Checklist(_));
         let shape = match node.attribute.kind {
             AttributeKind::Text => Shape::Text,

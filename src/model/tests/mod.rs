@@ -2,6 +2,7 @@
 
 mod ontologies;
 mod properties;
+mod published;
 mod quirks;
 mod server;
 mod strict;

@@ -178,8 +178,13 @@ fn take(attribute: &Attribute, given: &mut HashMap<&FeatureNodeHash, &AnswerValu
         }
 }
 
+/// `PROPTEST_CASES`, or few enough for every day.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|count| count.parse().ok()).unwrap_or(64)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
 
     #[test]
     fn every_instance_of_every_ontologys_schemas_is_an_answer_and_back(

@@ -32,6 +32,7 @@ pub(super) fn settings(url: &str) -> Settings {
         max_concurrent: 0,
         daily_tokens: 0,
         temperature: None,
+        reasoning_effort: String::new(),
         api_key_header: String::new(),
         allowed_projects: Vec::new(),
         fallback: Vec::new(),
@@ -213,6 +214,11 @@ fn refused_parameters_are_swapped_or_dropped_and_remembered() {
                 json!("temperature"),
                 json!("unsupported_value"),
             )
+        } else if asked.has("/reasoning_effort") {
+            Played::status(
+                400,
+                json!({ "error": { "message": "\"test\" does not support thinking", "type": "invalid_request_error", "param": null, "code": null } }),
+            )
         } else if asked.has("/messages/1/content/1/image_url/detail") {
             Played::status(
                 422,
@@ -224,8 +230,14 @@ fn refused_parameters_are_swapped_or_dropped_and_remembered() {
             Played::says(GOOD)
         }
     });
-    let models = Models::new(vec![Settings { temperature: Some(0.2), detail: "low".into(), ..settings(&server.url) }]).unwrap();
-    assert_eq!(ask(&models).unwrap().requests, 5);
+    let models = Models::new(vec![Settings {
+        temperature: Some(0.2),
+        detail: "low".into(),
+        reasoning_effort: "low".into(),
+        ..settings(&server.url)
+    }])
+    .unwrap();
+    assert_eq!(ask(&models).unwrap().requests, 6);
     let last = server.asked().pop().unwrap();
     assert_eq!(last.body["max_tokens"], 200);
     assert_eq!(last.body["response_format"]["type"], "json_schema");

@@ -1,4 +1,5 @@
-//! A real HTTP server on loopback that answers as told, and remembers what it was asked.
+//! A real HTTP server on loopback that answers as told, and remembers what it was asked. A question that is not in the
+//! published form is not answered.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -111,6 +112,9 @@ fn serve(mut stream: TcpStream, play: &Mutex<Box<Play>>, seen: &Mutex<Vec<Asked>
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     loop {
         let asked = receive(&mut reader)?;
+        if asked.body.is_object() {
+            super::published::check(&asked.body);
+        }
         let number = {
             let mut seen = seen.lock().unwrap();
             seen.push(asked.clone());

@@ -98,8 +98,8 @@ fn enum_rules(schema: &Value, place: &str, totals: &mut Totals) -> Result<(), St
     if values.iter().collect::<std::collections::HashSet<_>>().len() < values.len() {
         return Err(format!("{place} has the same value twice"));
     }
-    if texts.iter().any(|text| text.is_empty() || text.chars().any(char::is_control)) {
-        return Err(format!("{place} has an empty or unprintable value"));
+    if texts.iter().any(|text| text.is_empty() || text.contains(|c: char| c.is_control() || matches!(c, '"' | '\\'))) {
+        return Err(format!("{place} has an empty value, or one with a quote, backslash or line break"));
     }
     if values.len() > 250 && characters > 15_000 {
         return Err(format!("{place} has {} values of {characters} characters", values.len()));
@@ -123,6 +123,8 @@ fn the_checker_refuses_what_openai_refuses() {
         object(json!({ "type": "string", "pattern": "x" })),
         object(json!({ "type": "string", "enum": [] })),
         object(json!({ "type": "string", "enum": ["x", "x"] })),
+        object(json!({ "type": "string", "enum": ["12\" wheel"] })),
+        object(json!({ "type": "string", "enum": ["a\nb"] })),
         object(json!({ "type": "string", "default": "x" })),
         object(json!({ "oneOf": [{ "type": "string" }] })),
         object(json!({ "description": "anything" })),
