@@ -59,7 +59,12 @@ impl Cache {
     pub(super) fn open(dir: &Path, limit: u64) -> Self {
         let disk = Disk::open(dir, limit)
             .inspect_err(|error| {
-                tracing::warn!(directory = %dir.display(), %error, "the media cache cannot be used; fetched media is kept in memory only");
+                let directory = dir.display();
+                if error.kind() == io::ErrorKind::ResourceBusy {
+                    tracing::info!(%directory, "the media cache is used by another edgelabel; this one keeps media in memory");
+                } else {
+                    tracing::warn!(%directory, %error, "the media cache cannot be used; media is kept in memory only");
+                }
             })
             .ok();
         let cache = Self { disk, entries: Mutex::default(), opened: Condvar::new() };
@@ -167,41 +172,39 @@ impl Cache {
     }
 
     fn room_on(&self, disk: &Disk, bytes: u64) -> bool {
-        loop {
+        let short = |kept: u64| {
             let (free, floor) = disk.free();
-            let kept: u64 = self.entries().by_key.values().map(|entry| entry.kept().0).sum();
-            if kept + bytes <= disk.limit && free >= floor.saturating_add(bytes) {
-                return true;
-            }
-            if !self.drop_oldest(|kept| kept.0) {
-                return false;
-            }
-        }
+            let too_much = (kept + bytes).saturating_sub(disk.limit);
+            too_much.max((floor.saturating_add(bytes)).saturating_sub(free))
+        };
+        self.make_room(|kept| kept.0, short)
     }
 
     fn room_in_memory(&self, bytes: u64) -> bool {
-        loop {
-            let kept: u64 = self.entries().by_key.values().map(|entry| entry.kept().1).sum();
-            if kept + bytes <= MEMORY {
-                return true;
-            }
-            if !self.drop_oldest(|kept| kept.1) {
-                return false;
-            }
-        }
+        self.make_room(|kept| kept.1, |kept| (kept + bytes).saturating_sub(MEMORY))
     }
 
-    /// Drops the longest unused entry that nobody reads and that holds any of what is short.
-    fn drop_oldest(&self, holds: impl Fn((u64, u64)) -> u64) -> bool {
+    /// Drops entries that nobody reads, the longest unused first, until `short` says that no bytes are lacking any more.
+    fn make_room(&self, holds: impl Fn((u64, u64)) -> u64, short: impl Fn(u64) -> u64) -> bool {
         let mut entries = self.entries();
-        let unused = entries.by_key.values().filter(|entry| Arc::strong_count(entry) == 1 && holds(entry.kept()) > 0);
-        let Some(key) = unused.min_by_key(|entry| entry.last_used()).map(|entry| entry.key) else { return false };
-        let entry = entries.by_key.remove(&key);
-        drop(entries);
-        if let Some(entry) = entry {
-            entry.remove();
+        let mut kept: u64 = entries.by_key.values().map(|entry| holds(entry.kept())).sum();
+        if short(kept) == 0 {
+            return true;
         }
-        true
+        let mut unused: Vec<Arc<Entry>> = entries.by_key.values().filter(|entry| Arc::strong_count(entry) == 1).cloned().collect();
+        unused.sort_by_cached_key(|entry| entry.last_used());
+        for entry in unused {
+            let held = holds(entry.kept());
+            if held > 0 {
+                entries.by_key.remove(&entry.key);
+                entry.remove();
+                kept -= held;
+                if short(kept) == 0 {
+                    return true;
+                }
+            }
+        }
+        false
     }
 }
 
@@ -211,7 +214,7 @@ impl Disk {
         DirBuilder::new().recursive(true).mode(0o700).create(&items)?;
         let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(dir.join("lock"))?;
         lock.try_lock().map_err(|error| match error {
-            fs::TryLockError::WouldBlock => io::Error::other("another edgelabel uses it"),
+            fs::TryLockError::WouldBlock => io::ErrorKind::ResourceBusy.into(),
             fs::TryLockError::Error(error) => error,
         })?;
         // A file system that was mounted read-only, or that is full of other people's files, says so now.

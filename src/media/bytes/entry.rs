@@ -55,6 +55,9 @@ pub(super) struct Entry {
 #[derive(Default)]
 struct State {
     pieces: BTreeMap<u64, Piece>,
+    /// Bytes in `pieces`, by place.
+    on_disk: u64,
+    in_memory: u64,
     claims: Vec<Span>,
     index: Option<Kept>,
     memory_index: Option<Arc<[u8]>>,
@@ -186,15 +189,9 @@ impl Entry {
     /// Bytes kept on disk and in memory.
     pub(super) fn kept(&self) -> (u64, u64) {
         let state = self.state();
-        let mut kept = (if self.dir.is_some() { FOLDER } else { 0 }, state.memory_index.as_ref().map_or(0, |index| index.len() as u64));
-        kept.0 += state.index.map_or(0, |index| index.length);
-        for piece in state.pieces.values() {
-            match piece.place {
-                Place::Disk { .. } => kept.0 += piece.length,
-                Place::Memory(_) => kept.1 += piece.length,
-            }
-        }
-        kept
+        let index = state.index.map_or(0, |index| index.length);
+        let memory_index = state.memory_index.as_ref().map_or(0, |index| index.len() as u64);
+        (if self.dir.is_some() { FOLDER } else { 0 } + index + state.on_disk, state.in_memory + memory_index)
     }
 
     /// When a trigger last opened it.
@@ -294,7 +291,7 @@ impl Entry {
                 match state.pieces.get_mut(&offset) {
                     Some(Piece { place: Place::Disk { proven, .. }, .. }) if intact => *proven = true,
                     Some(Piece { place: Place::Disk { .. }, .. }) => {
-                        state.pieces.remove(&offset);
+                        state.forget(offset);
                         if let Some(files) = files {
                             let _ = files.note(&format!("lost {offset}"));
                         }
@@ -321,9 +318,7 @@ impl Entry {
             };
             let mut state = self.state();
             // Someone may have kept the same bytes meanwhile.
-            if state.missing(span) == [span] {
-                state.pieces.insert(span.offset, Piece { length: span.length, place });
-            }
+            state.note(span, place);
         }
         true
     }
@@ -412,6 +407,27 @@ impl State {
         missing
     }
 
+    /// Takes over a piece, unless a part of it is there already.
+    fn note(&mut self, span: Span, place: Place) {
+        if self.missing(span) == [span] {
+            *self.total(&place) += span.length;
+            self.pieces.insert(span.offset, Piece { length: span.length, place });
+        }
+    }
+
+    fn forget(&mut self, offset: u64) {
+        if let Some(piece) = self.pieces.remove(&offset) {
+            *self.total(&piece.place) -= piece.length;
+        }
+    }
+
+    fn total(&mut self, place: &Place) -> &mut u64 {
+        match place {
+            Place::Disk { .. } => &mut self.on_disk,
+            Place::Memory(_) => &mut self.in_memory,
+        }
+    }
+
     /// Takes over one line of a log; none when the log is damaged from here on.
     fn replay(&mut self, line: &str, data_length: u64) -> Option<()> {
         let words: Vec<&str> = line.split(' ').collect();
@@ -419,12 +435,12 @@ impl State {
             ["piece", offset, length, checksum] => {
                 let span = Span { offset: offset.parse().ok()?, length: length.parse().ok()? };
                 let place = Place::Disk { checksum: u32::from_str_radix(checksum, 16).ok()?, proven: false };
-                if span.end() <= data_length && (1..=LARGEST_PIECE).contains(&span.length) && self.missing(span) == [span] {
-                    self.pieces.insert(span.offset, Piece { length: span.length, place });
+                if span.end() <= data_length && (1..=LARGEST_PIECE).contains(&span.length) {
+                    self.note(span, place);
                 }
             }
             ["lost", offset] => {
-                self.pieces.remove(&offset.parse().ok()?);
+                self.forget(offset.parse().ok()?);
             }
             ["index", length, checksum] => {
                 self.index = Some(Kept { length: length.parse().ok()?, checksum: u32::from_str_radix(checksum, 16).ok()? });

@@ -1,5 +1,6 @@
 //! Items over real sockets: a store on loopback that serves ranges, or refuses, changes, breaks and expires.
 
+mod kept;
 mod server;
 
 use std::time::Duration;
