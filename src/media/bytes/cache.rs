@@ -10,7 +10,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::entry::{Entry, Files, LARGEST_PIECE, Room, remove_folder};
+use super::entry::{Entry, Room};
+use super::folder::{self, Files, LARGEST_PIECE};
 use super::spool::Spool;
 use super::version::{Key, Version};
 use crate::deadline::{Deadline, Expired};
@@ -229,7 +230,7 @@ impl Disk {
             let path = file.path();
             let key = file.file_name().to_str().and_then(|name| Key::parse(name.split_once('-')?.0));
             let Some(entry) = key.and_then(|key| Entry::load(key, path.clone())) else {
-                remove_folder(&path);
+                folder::remove(&path);
                 let _ = fs::remove_file(&path);
                 continue;
             };

@@ -1,46 +1,18 @@
 //! What is kept of one item: pieces of its content on disk or in memory, and who is fetching which.
-//!
-//! On disk an item is a folder with three files. `data` has the item's size and holds its pieces at their own offsets,
-//! with holes between. `log` is text: a first line about the item, then one line for each thing that happened. A piece
-//! counts once its line is there, and only as long as its checksum holds, so that neither a crash nor a power cut
-//! between the two files can pass wrong bytes. `index` is what the reader of the container wants to keep.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
-
 use super::Span;
+use super::folder::{self, FOLDER, Files, Kept, Line};
 use super::version::{Key, Version};
 use crate::deadline::{Deadline, Expired};
 
 /// How long the store's word that an item is unchanged is taken without asking again.
 pub(super) const FRESH: Duration = Duration::from_secs(5 * 60);
-
-/// A longer log is not read: no item has so many pieces.
-const LONGEST_LOG: u64 = 16 << 20;
-
-/// Bytes are kept in pieces of at most this size, each with its checksum.
-pub(super) const LARGEST_PIECE: u64 = 1 << 20;
-
-/// Rough cost in bytes of a folder and its files.
-const FOLDER: u64 = 8 << 10;
-
-/// The first line of a log.
-#[derive(Serialize, Deserialize)]
-struct Header {
-    format: u32,
-    version: Version,
-    media_type: Option<String>,
-}
-
-const FORMAT: u32 = 1;
 
 /// One content of one item, as far as it is kept.
 pub(super) struct Entry {
@@ -83,24 +55,12 @@ enum Place {
     Memory(Arc<[u8]>),
 }
 
-#[derive(Clone, Copy)]
-struct Kept {
-    length: u64,
-    checksum: u32,
-}
-
 /// Where new bytes of an item may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Room {
     Disk,
     Memory,
     Nowhere,
-}
-
-/// An item's open files.
-pub(super) struct Files {
-    data: File,
-    log: File,
 }
 
 /// Spans of an item that this holder alone fetches; given back when dropped.
@@ -131,42 +91,29 @@ impl Entry {
 
     /// An empty entry with its folder and files.
     pub(super) fn on_disk(key: Key, version: Version, media_type: Option<String>, dir: PathBuf) -> io::Result<(Self, Arc<Files>)> {
-        DirBuilder::new().mode(0o700).create(&dir)?;
-        let files = Arc::new(Files::open(&dir, true)?);
-        let header = Header { format: FORMAT, version, media_type };
-        files.note(&serde_json::to_string(&header)?)?;
-        let mut entry = Self::in_memory(key, header.version, header.media_type);
+        let files = Arc::new(Files::create(&dir, &version, media_type.as_deref())?);
+        let mut entry = Self::in_memory(key, version, media_type);
         entry.dir = Some(dir);
         entry.state().files = Arc::downgrade(&files);
         Ok((entry, files))
     }
 
-    /// Reads an entry back from its folder, as far as its log is whole.
+    /// Reads an entry back from its folder. One without a validator is not: nothing could tell it from another content.
     pub(super) fn load(key: Key, dir: PathBuf) -> Option<Self> {
-        let log = File::open(dir.join("log")).ok()?;
-        let used = log.metadata().ok()?.modified().ok();
-        let mut text = Vec::new();
-        log.take(LONGEST_LOG).read_to_end(&mut text).ok()?;
-        // The last line may be torn; what does not end in a line feed did not happen.
-        let whole = text.iter().rposition(|&byte| byte == b'\n')?;
-        let mut lines = text[..whole].split(|&byte| byte == b'\n').map_while(|line| std::str::from_utf8(line).ok());
-        let header: Header = serde_json::from_str(lines.next()?).ok()?;
-        if header.format != FORMAT || !header.version.has_validator() {
-            return None;
+        let record = folder::read(&dir)?;
+        let mut entry = Self::in_memory(key, record.header.version, record.header.media_type);
+        entry.dir = Some(dir);
+        let mut state = State { used: record.used, ..State::default() };
+        for line in record.lines {
+            match line {
+                Line::Piece { span, checksum } => state.note(span, Place::Disk { checksum, proven: false }),
+                Line::Lost { offset } => state.forget(offset),
+                Line::Index(kept) => state.index = Some(kept),
+                Line::Seen(at) => state.checked = Some(at),
+            }
         }
-        let data_length = fs::metadata(dir.join("data")).ok()?.len();
-        let mut state = State { used, ..State::default() };
-        for line in lines {
-            state.replay(line, data_length)?;
-        }
-        Some(Self {
-            key,
-            version: header.version,
-            media_type: header.media_type,
-            dir: Some(dir),
-            state: Mutex::new(state),
-            moved: Condvar::new(),
-        })
+        entry.state = Mutex::new(state);
+        entry.version.has_validator().then_some(entry)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -181,7 +128,7 @@ impl Entry {
         if let Some(files) = state.files.upgrade() {
             return Some(files);
         }
-        let files = Arc::new(Files::open(dir, false).ok()?);
+        let files = Arc::new(Files::open(dir).ok()?);
         state.files = Arc::downgrade(&files);
         Some(files)
     }
@@ -204,8 +151,7 @@ impl Entry {
         let now = SystemTime::now();
         self.state().used = Some(now);
         if let Some(files) = files {
-            // The order of eviction after a restart is all that depends on it.
-            let _ = files.log.set_modified(now);
+            files.touch(now);
         }
     }
 
@@ -223,8 +169,8 @@ impl Entry {
         let noted = state.checked.and_then(|at| now.duration_since(at).ok()).is_some_and(|age| age < Duration::from_secs(60));
         state.checked = Some(now);
         drop(state);
-        if let (false, Some(files), Ok(since)) = (noted, files, now.duration_since(UNIX_EPOCH)) {
-            let _ = files.note(&format!("seen {}", since.as_secs()));
+        if let (false, Some(files)) = (noted, files) {
+            files.note(Line::Seen(now));
         }
     }
 
@@ -281,8 +227,8 @@ impl Entry {
             }
             Place::Disk { checksum, proven } => {
                 let intact = files.is_some_and(|files| match proven {
-                    true => files.data.read_exact_at(out, from).is_ok(),
-                    false => files.read_proving(offset, piece.length, *checksum).is_some_and(|bytes| {
+                    true => files.read(from, out),
+                    false => files.read_proving(Span { offset, length: piece.length }, *checksum).is_some_and(|bytes| {
                         out.copy_from_slice(&bytes[skip..skip + out.len()]);
                         true
                     }),
@@ -293,7 +239,7 @@ impl Entry {
                     Some(Piece { place: Place::Disk { .. }, .. }) => {
                         state.forget(offset);
                         if let Some(files) = files {
-                            let _ = files.note(&format!("lost {offset}"));
+                            files.note(Line::Lost { offset });
                         }
                     }
                     _ => {}
@@ -353,9 +299,7 @@ impl Entry {
         }
         let kept = state.index?;
         drop(state);
-        let mut bytes = Vec::new();
-        File::open(self.dir.as_deref()?.join("index")).ok()?.take(kept.length + 1).read_to_end(&mut bytes).ok()?;
-        (bytes.len() as u64 == kept.length && crc32fast::hash(&bytes) == kept.checksum).then_some(bytes)
+        folder::read_index(self.dir.as_deref()?, kept)
     }
 
     /// Keeps an index.
@@ -371,19 +315,12 @@ impl Entry {
         }
     }
 
-    /// Removes the folder. Whoever has the files open keeps reading them; an interrupted removal is finished at the
-    /// next start, because a folder without a log is no entry.
+    /// Removes the folder.
     pub(super) fn remove(&self) {
         if let Some(dir) = &self.dir {
-            remove_folder(dir);
+            folder::remove(dir);
         }
     }
-}
-
-/// Removes an entry's folder, its log first.
-pub(super) fn remove_folder(dir: &Path) {
-    let _ = fs::remove_file(dir.join("log"));
-    let _ = fs::remove_dir_all(dir);
 }
 
 impl State {
@@ -426,68 +363,5 @@ impl State {
             Place::Disk { .. } => &mut self.on_disk,
             Place::Memory(_) => &mut self.in_memory,
         }
-    }
-
-    /// Takes over one line of a log; none when the log is damaged from here on.
-    fn replay(&mut self, line: &str, data_length: u64) -> Option<()> {
-        let words: Vec<&str> = line.split(' ').collect();
-        match words[..] {
-            ["piece", offset, length, checksum] => {
-                let span = Span { offset: offset.parse().ok()?, length: length.parse().ok()? };
-                let place = Place::Disk { checksum: u32::from_str_radix(checksum, 16).ok()?, proven: false };
-                if span.end() <= data_length && (1..=LARGEST_PIECE).contains(&span.length) {
-                    self.note(span, place);
-                }
-            }
-            ["lost", offset] => {
-                self.forget(offset.parse().ok()?);
-            }
-            ["index", length, checksum] => {
-                self.index = Some(Kept { length: length.parse().ok()?, checksum: u32::from_str_radix(checksum, 16).ok()? });
-            }
-            ["seen", seconds] => self.checked = UNIX_EPOCH.checked_add(Duration::from_secs(seconds.parse().ok()?)),
-            _ => return None,
-        }
-        Some(())
-    }
-}
-
-impl Files {
-    fn open(dir: &Path, create: bool) -> io::Result<Self> {
-        let mut options = OpenOptions::new();
-        options.read(true).create_new(create).mode(0o600);
-        let data = options.clone().write(true).open(dir.join("data"))?;
-        let log = options.append(true).open(dir.join("log"))?;
-        Ok(Self { data, log })
-    }
-
-    /// Appends a line in one write, so that lines of concurrent triggers never mix.
-    fn note(&self, line: &str) -> io::Result<()> {
-        let mut text = String::with_capacity(line.len() + 1);
-        let _ = writeln!(text, "{line}");
-        (&self.log).write_all(text.as_bytes())
-    }
-
-    fn write(&self, span: Span, bytes: &[u8]) -> io::Result<u32> {
-        self.data.write_all_at(bytes, span.offset)?;
-        let checksum = crc32fast::hash(bytes);
-        self.note(&format!("piece {} {} {checksum:08x}", span.offset, span.length))?;
-        Ok(checksum)
-    }
-
-    fn write_index(&self, dir: &Path, bytes: &[u8]) -> io::Result<Kept> {
-        let fresh = dir.join("index.new");
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?.write_all(bytes)?;
-        fs::rename(&fresh, dir.join("index"))?;
-        let kept = Kept { length: bytes.len() as u64, checksum: crc32fast::hash(bytes) };
-        self.note(&format!("index {} {:08x}", kept.length, kept.checksum))?;
-        Ok(kept)
-    }
-
-    /// A whole piece, if its checksum holds.
-    fn read_proving(&self, offset: u64, length: u64, checksum: u32) -> Option<Vec<u8>> {
-        let mut bytes = vec![0; usize::try_from(length).ok()?];
-        self.data.read_exact_at(&mut bytes, offset).ok()?;
-        (crc32fast::hash(&bytes) == checksum).then_some(bytes)
     }
 }

@@ -5,6 +5,7 @@
 
 mod cache;
 mod entry;
+mod folder;
 mod origin;
 mod plan;
 mod remote;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ureq::http::header;
 
 use super::Span;
-use super::entry::LARGEST_PIECE;
+use super::folder::LARGEST_PIECE;
 use super::spool::Spool;
 use super::version::Version;
 use crate::deadline::Deadline;

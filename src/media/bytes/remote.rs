@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::cache::Cache;
-use super::entry::{Entry, Files, LARGEST_PIECE};
+use super::entry::Entry;
+use super::folder::{Files, LARGEST_PIECE};
 use super::origin::{Body, Fetched, Origin, Refusal, Reply};
 use super::plan::requests_for;
 use super::version::{Key, Version};

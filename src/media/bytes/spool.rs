@@ -6,7 +6,8 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::cache::Cache;
-use super::entry::{LARGEST_PIECE, Room};
+use super::entry::Room;
+use super::folder::LARGEST_PIECE;
 
 /// Takes bytes until the item's end shows its size.
 pub(super) struct Spool<'a> {
