@@ -1,6 +1,7 @@
 //! The HTTPS door for the label editor, and the admin address for people and monitoring on the box.
 
 mod accept;
+pub mod admin;
 mod auth;
 pub mod authority;
 mod body;
@@ -29,6 +30,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+pub use admin::{Admin, AdminView, Status};
 pub use certificate::CertificateFacts;
 pub use door::BrowserCall;
 pub use listen::Listeners;

@@ -1,0 +1,272 @@
+//! The admin address: plain HTTP for people and monitoring on this box.
+
+mod guard;
+mod page;
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use self::guard::{Guard, Verdict};
+use super::door::BrowserCall;
+use super::listen::Listeners;
+use super::settings::AdminSettings;
+use crate::telemetry::{Metrics, Readings, Seldom};
+
+/// Monitoring and a few open status pages; more is a mistake or an attack.
+const MOST_CONNECTIONS: usize = 32;
+
+/// For a request's header, and for the silence between requests.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where the admin address gets what it shows. The functions may block for as long as a disk does.
+pub struct AdminView {
+    /// The state of the daemon.
+    pub status: Box<dyn Fn() -> Status + Send + Sync>,
+    /// The values for the metrics that are looked up rather than counted.
+    pub readings: Box<dyn Fn() -> Readings + Send + Sync>,
+    /// The counters.
+    pub metrics: Arc<Metrics>,
+    /// The certificate of the box's own authority; may be missing.
+    pub ca_certificate: PathBuf,
+}
+
+/// What the status page shows and `/status.json` says.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Status {
+    /// Version of the program.
+    pub version: String,
+    /// `starting`, `serving` or `draining`. Triggers are taken while `serving`.
+    pub state: String,
+    /// Seconds since 1970 at which the daemon started.
+    pub started: i64,
+    /// Addresses of the HTTPS door.
+    pub addresses: Vec<String>,
+    /// Paths of the agents, without the access token.
+    pub agents: Vec<String>,
+    /// What the daemon depends on.
+    pub dependencies: BTreeMap<String, Dependency>,
+    /// Triggers that run and that wait.
+    pub running: usize,
+    /// Triggers that wait for a thread.
+    pub waiting: usize,
+    /// The last triggers, newest first, in the form of the journal's history.
+    pub triggers: Vec<serde_json::Value>,
+    /// Answers that wait to be saved, in the form of `pending list --json`.
+    pub pending: Vec<serde_json::Value>,
+    /// Decoders that were found.
+    pub decoders: Vec<String>,
+    /// The server's certificate.
+    pub certificate: Option<CertificateStatus>,
+    /// The last call of the label editor's page.
+    pub last_browser_call: Option<BrowserCall>,
+}
+
+/// One dependency.
+#[derive(Debug, Clone, Serialize)]
+pub struct Dependency {
+    /// `ok` or `degraded`.
+    pub status: String,
+    /// Why it is degraded; else empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// Seconds since 1970 since when it is in this state.
+    pub since: i64,
+}
+
+/// The server's certificate as the status page shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct CertificateStatus {
+    /// Names and addresses it is made out to.
+    pub names: Vec<String>,
+    /// Seconds since 1970 until which it is valid.
+    pub not_after: i64,
+    /// Its SHA-256 fingerprint.
+    pub sha256: String,
+    /// The fingerprint of the box's own authority, if that issued it.
+    pub ca_sha256: Option<String>,
+    /// What is wrong with newer files on disk.
+    pub problem: Option<String>,
+}
+
+/// The admin address in service.
+pub struct Admin {
+    address: SocketAddr,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Admin {
+    /// Binds the address and answers until dropped. To be called within a tokio runtime.
+    pub fn start(settings: &AdminSettings, view: AdminView) -> io::Result<Self> {
+        settings.check().map_err(|what| io::Error::new(io::ErrorKind::InvalidInput, what))?;
+        let (mut sockets, _) = Listeners::bind(&[settings.listen])?.into_parts();
+        let listener = TcpListener::from_std(sockets.remove(0))?;
+        let address = listener.local_addr()?;
+        let desk = Arc::new(Desk { view, guard: Guard::new(settings.token.clone(), address) });
+        tracing::info!(%address, "admin address");
+        Ok(Self { address, task: tokio::spawn(accept(listener, desk)) })
+    }
+
+    /// Where it is, with the port that the kernel chose for port 0.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Desk {
+    view: AdminView,
+    guard: Guard,
+}
+
+async fn accept(listener: TcpListener, desk: Arc<Desk>) {
+    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let trouble = Seldom::every(Duration::from_secs(10));
+    // Ends the connections with the address.
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(wrong) => {
+                trouble.say(|unsaid| tracing::warn!(unsaid, "the admin address cannot take a connection: {wrong}"));
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let desk = Arc::clone(&desk);
+        connections.spawn(async move {
+            let service = service_fn(move |request| {
+                let desk = Arc::clone(&desk);
+                async move { Ok::<_, Infallible>(desk.answer(request).await) }
+            });
+            let mut http = http1::Builder::new();
+            http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(16 * 1024);
+            if let Err(wrong) = http.serve_connection(TokioIo::new(stream), service).await {
+                tracing::debug!("admin connection ended: {wrong:?}");
+            }
+            drop(place);
+        });
+    }
+}
+
+impl Desk {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let path = request.uri().path().to_owned();
+        // A certificate is public, and a station that is to trust it has no token yet.
+        let mut answer = match self.guard.judge(request.headers(), path == "/ca.crt") {
+            Verdict::StrangeHost => plain(StatusCode::FORBIDDEN, "call the admin address by its own address or as localhost"),
+            Verdict::NoToken => with(
+                plain(StatusCode::UNAUTHORIZED, "a token is needed: as Bearer, or as the password of any user"),
+                WWW_AUTHENTICATE,
+                "Basic realm=\"edgelabel\", charset=\"UTF-8\"",
+            ),
+            Verdict::Welcome if request.method() != Method::GET && request.method() != Method::HEAD => {
+                with(plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here"), ALLOW, "GET, HEAD")
+            }
+            Verdict::Welcome => {
+                // The view may ask the disk.
+                let desk = Arc::clone(&self);
+                let failed = || plain(StatusCode::INTERNAL_SERVER_ERROR, "edgelabel made a mistake of its own; its log tells more");
+                tokio::task::spawn_blocking(move || desk.show(&path)).await.unwrap_or_else(|_| failed())
+            }
+        };
+        let headers = answer.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        answer
+    }
+
+    fn show(&self, path: &str) -> Response<Full<Bytes>> {
+        match path {
+            "/live" => json(StatusCode::OK, &serde_json::json!({ "status": "live" })),
+            "/ready" => ready(&(self.view.status)()),
+            "/status.json" => json(StatusCode::OK, &(self.view.status)()),
+            "/metrics" => {
+                body(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.view.metrics.render(&(self.view.readings)()))
+            }
+            "/ca.crt" => self.ca_certificate(),
+            "/" => {
+                let (html, policy) = page::render();
+                with_value(body(StatusCode::OK, "text/html; charset=utf-8", html), CONTENT_SECURITY_POLICY, policy)
+            }
+            _ => plain(StatusCode::NOT_FOUND, "here are / /status.json /live /ready /metrics /ca.crt"),
+        }
+    }
+
+    fn ca_certificate(&self) -> Response<Full<Bytes>> {
+        match std::fs::read(&self.view.ca_certificate) {
+            Ok(pem) => with(
+                body(StatusCode::OK, "application/x-x509-ca-cert", pem),
+                CONTENT_DISPOSITION,
+                "attachment; filename=\"edgelabel-ca.crt\"",
+            ),
+            Err(_) => plain(StatusCode::NOT_FOUND, "this box has no certificate authority of its own"),
+        }
+    }
+}
+
+/// Ready means that triggers are taken. A dependency that is unwell makes it degraded, not unready: the answers of a box
+/// without its network wait in the journal, and restarting it would help nobody.
+fn ready(status: &Status) -> Response<Full<Bytes>> {
+    let serving = status.state == "serving";
+    let well = status.dependencies.values().all(|dependency| dependency.status == "ok");
+    let word = match (serving, well) {
+        (false, _) => status.state.as_str(),
+        (true, true) => "ready",
+        (true, false) => "degraded",
+    };
+    let code = if serving { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    json(code, &serde_json::json!({ "status": word, "dependencies": status.dependencies }))
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {
+    match serde_json::to_string(value) {
+        Ok(text) => body(status, "application/json", text + "\n"),
+        Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "the state cannot be written as JSON"),
+    }
+}
+
+fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+    body(status, "text/plain; charset=utf-8", format!("{text}\n"))
+}
+
+fn body(status: StatusCode, kind: &'static str, content: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::new(content.into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer
+}
+
+fn with(answer: Response<Full<Bytes>>, name: HeaderName, value: &'static str) -> Response<Full<Bytes>> {
+    with_value(answer, name, HeaderValue::from_static(value))
+}
+
+fn with_value(mut answer: Response<Full<Bytes>>, name: HeaderName, value: HeaderValue) -> Response<Full<Bytes>> {
+    answer.headers_mut().insert(name, value);
+    answer
+}
