@@ -62,10 +62,10 @@ pub(super) fn of_text(name: &str, text: &str, problems: &mut Vec<Problem>) -> La
         return Layer(Map::<String, Value>::new().into());
     }
     let mut converted = table_of(table.get_ref(), &place, problems);
-    if let ValueKind::Table(root) = &mut converted.kind {
-        if let Some(agents) = root.remove("agent") {
-            root.insert("agent".into(), by_path(agents, problems));
-        }
+    if let ValueKind::Table(root) = &mut converted.kind
+        && let Some(agents) = root.remove("agent")
+    {
+        root.insert("agent".into(), by_path(agents, problems));
     }
     Layer(converted)
 }

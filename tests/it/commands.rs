@@ -101,3 +101,42 @@ fn pending_without_a_journal_lists_nothing_and_makes_no_file() {
     assert_eq!(run(&setup, &["pending", "drop", "abc"]).status.code(), Some(1));
     assert!(!setup.folder().join("journal.db").exists());
 }
+
+#[test]
+fn run_without_a_key_ends_with_78_and_says_how_to_give_one() {
+    let world = World::new();
+    let setup = world.setup().agent("/", "Scene description", "").set("encord", "ssh_key_file", "\"\"");
+    setup.write();
+    for command in ["run", "check"] {
+        let output = run(&setup, &[command]);
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{errors}");
+        assert!(errors.contains("encord.ssh_key_file") && errors.contains("ENCORD_SSH_KEY_FILE"), "{errors}");
+    }
+}
+
+#[test]
+fn trigger_presses_the_button_and_shows_what_came_of_it() {
+    let world = World::new();
+    let daemon = world.setup().agent("/", "Scene description", "reply = \"summary\"").start();
+    let (project, video) = (&world.fixture.project, &world.fixture.video);
+    // The authority beside the configured certificate is found by itself.
+    let url = daemon.url("");
+    let page = format!("https://app.encord.com/label_editor/{project}/{video}/3");
+    let output = run(&daemon.setup, &["trigger", &page, "--url", &url, "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stderr), daemon.log());
+    let answer = json(&output);
+    assert_eq!(answer["status"], 200);
+    assert!(answer["message"].as_str().unwrap().contains("request "), "{answer}");
+    assert!(answer["milliseconds"].as_f64().unwrap() > 0.0);
+    assert_eq!(world.answers(video, "Cls+Scen").len(), 1);
+
+    let output = run(&daemon.setup, &["trigger", "--project", project, "--data", video, "--frame", "99999", "--url", &url]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).starts_with("422 failed, after "), "{}", text(&output.stdout));
+
+    let output = run(&daemon.setup, &["trigger", "--project", project, "--data", video, "--test", "--url", &url]);
+    assert_eq!((output.status.code(), text(&output.stdout).starts_with("200 the test request")), (Some(0), true));
+    let output = run(&daemon.setup, &["trigger", "--project", project, "--data", video, "--agent", "/none", "--url", &url]);
+    assert_eq!((output.status.code(), text(&output.stdout).starts_with("404 ")), (Some(1), true));
+}
