@@ -1,6 +1,6 @@
 //! Puts an answer into a row: at most one instance of a classification on a frame, nobody else's work touched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -20,7 +20,7 @@ use super::{Error, dates};
 /// What merging came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Merged {
-    /// The frame had no answer to this classification of its own; now it has.
+    /// The frame had no answer of its own to this; now it has.
     Added,
     /// The frame's own answer was replaced in place.
     Replaced,
@@ -32,6 +32,12 @@ pub enum Merged {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(String);
+
+impl Fingerprint {
+    fn of(state: &impl Serialize) -> Self {
+        Self(BASE64.encode(Sha256::digest(raw::written(state).get())))
+    }
+}
 
 /// An answer that a row holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,39 +80,43 @@ impl Instance {
 
     fn answers(&self) -> Answers {
         let entries = self.fields.get("classifications").and_then(|list| raw::items(list)).unwrap_or_default();
-        entries.into_iter().filter_map(|entry| answer_of(&raw::fields(entry)?)).collect()
+        let mut answers = Answers::new();
+        entries.into_iter().filter_map(raw::fields).for_each(|entry| add_answer(&mut answers, &entry));
+        answers
     }
 }
 
-/// What is answered, by attribute, in a form that does not depend on spelling. Unset attributes are left out.
-type Answers = BTreeMap<String, String>;
+/// What is answered, by attribute, in a form that does not depend on spelling: the chosen options, or the one text or
+/// number. Unset attributes are left out.
+pub(super) type Answers = BTreeMap<String, BTreeSet<String>>;
 
-fn answer_of(entry: &Fields) -> Option<(String, String)> {
-    let attribute = raw::read::<String>(entry, "featureHash")?;
-    let literal = entry.get("answers")?.get();
+/// Adds an entry of a row. The label editor writes one entry for each ticked option of a checklist, the SDK one for all.
+pub(super) fn add_answer(answers: &mut Answers, entry: &Fields) {
+    let Some(attribute) = raw::read::<String>(entry, "featureHash") else { return };
+    let Some(literal) = entry.get("answers").map(|answers| answers.get()) else { return };
     // Not every literal fits a value (half of a surrogate pair, a number beyond the largest); it is an answer all the same.
-    let canonical = match serde_json::from_str::<Value>(literal) {
-        Ok(Value::Null) => return None,
-        Ok(Value::String(text)) if text.is_empty() => return None,
-        Ok(Value::Array(options)) if options.is_empty() => return None,
-        Ok(Value::String(text)) => format!("text {text}"),
-        Ok(Value::Array(options)) => {
-            let mut chosen: Vec<&str> = options.iter().filter_map(|option| option.get("featureHash")?.as_str()).collect();
-            chosen.sort_unstable();
-            format!("options {}", chosen.join(" "))
-        }
+    let given: Vec<String> = match serde_json::from_str::<Value>(literal) {
+        Ok(Value::Null) => Vec::new(),
+        Ok(Value::String(text)) if text.is_empty() => Vec::new(),
+        Ok(Value::String(text)) => vec![format!("text {text}")],
+        Ok(Value::Array(options)) => options.iter().map(|option| format!("option {}", option["featureHash"])).collect(),
         Ok(Value::Number(number)) => match number.as_f64() {
-            Some(float) if number.is_f64() => format!("number {float}"),
-            _ => format!("number {number}"),
+            Some(float) if number.is_f64() => vec![format!("number {float}")],
+            _ => vec![format!("number {number}")],
         },
-        Ok(other) => format!("other {other}"),
-        Err(_) => format!("literal {literal}"),
+        Ok(other) => vec![format!("other {other}")],
+        Err(_) => vec![format!("literal {literal}")],
     };
-    Some((attribute, canonical))
+    if !given.is_empty() {
+        answers.entry(attribute).or_default().extend(given);
+    }
 }
 
-fn prepared_answers(answer: &PreparedAnswer) -> Answers {
-    answer.entries.iter().filter_map(|entry| answer_of(&raw::fields(&raw::written(&entry.json))?)).collect()
+pub(super) fn prepared_answers(answer: &PreparedAnswer) -> Answers {
+    let mut answers = Answers::new();
+    let entries = answer.entries.iter().filter_map(|entry| raw::fields(&raw::written(&entry.json)));
+    entries.for_each(|entry| add_answer(&mut answers, &entry));
+    answers
 }
 
 impl LabelRow {
@@ -134,12 +144,27 @@ impl LabelRow {
                 }
             }
         }
-        Ok(Fingerprint(BASE64.encode(Sha256::digest(raw::written(&state).get()))))
+        Ok(Fingerprint::of(&state))
+    }
+
+    /// What stands in an answer's place: as [`LabelRow::fingerprint`] for a classification, and for an object whether it
+    /// is on the frame and what is answered about the same attributes.
+    pub fn state_for(&self, answer: &PreparedAnswer, frame: u64) -> Result<Fingerprint, Error> {
+        let Target::Object { hash, .. } = &answer.target else {
+            return self.fingerprint(std::slice::from_ref(&answer.feature), frame);
+        };
+        let drawn = self.objects_on(frame)?.iter().any(|object| object.hash == *hash);
+        let mut state = self.object_state(hash, frame)?;
+        state.retain(|attribute, _| answer.speaks_about(attribute));
+        Ok(Fingerprint::of(&(drawn, state)))
     }
 
     /// Whether the row holds this very answer already: a save of it went through, though its confirmation may not have.
     pub fn holds(&self, answer: &PreparedAnswer, frame: u64) -> Result<bool, Error> {
-        let Target::Classification { hash, global } = &answer.target else { return self.object_holds(answer, frame) };
+        let (hash, global) = match &answer.target {
+            Target::Object { hash, .. } => return self.object_holds(answer, hash, frame),
+            Target::Classification { hash, global } => (hash, global),
+        };
         let answers = self.section("classification_answers")?;
         let wanted = prepared_answers(answer);
         let instances = self.instances(&answers, &answer.feature)?;
@@ -162,7 +187,7 @@ impl LabelRow {
         match &answer.target {
             Target::Classification { hash, global: false } => self.merge_on_frame(answer, hash, frame),
             Target::Classification { hash, global: true } => self.merge_on_item(answer, hash),
-            Target::Object { hash } => self.merge_into_object(answer, hash, frame),
+            Target::Object { hash, .. } => self.merge_into_object(answer, hash, frame),
         }
     }
 

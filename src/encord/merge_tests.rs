@@ -68,7 +68,7 @@ fn answers_of(row: &LabelRow) -> Value {
 
 fn hash_of(answer: &PreparedAnswer) -> &str {
     match &answer.target {
-        Target::Classification { hash, .. } | Target::Object { hash } => hash,
+        Target::Classification { hash, .. } | Target::Object { hash, .. } => hash,
     }
 }
 

@@ -18,6 +18,7 @@ pub mod ontology;
 mod ontology_json;
 pub mod prepared;
 mod raw;
+mod regions;
 pub mod requests;
 
 pub use answer::{Answer, AnswerValue, AttributeAnswer};
@@ -25,6 +26,7 @@ pub use client::{Encord, Project, RowSummary, Settings};
 pub use error::Error;
 pub use label_row::{LabelRow, RowKind};
 pub use merge::{ExistingAnswer, Fingerprint, Merged};
+pub use objects::FrameObject;
 pub use ontology::Ontology;
 pub use prepared::PreparedAnswer;
 
@@ -34,5 +36,7 @@ mod client_tests;
 mod golden_tests;
 #[cfg(test)]
 mod merge_tests;
+#[cfg(test)]
+mod object_tests;
 #[cfg(test)]
 mod stub;

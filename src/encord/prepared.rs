@@ -1,5 +1,7 @@
 //! An answer made ready to be saved: everything a later save needs, so that neither the ontology nor the model is.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
@@ -41,6 +43,9 @@ pub enum Target {
     Object {
         /// The object's hash.
         hash: String,
+        /// The attributes that the answer speaks about: those answered, and all that hang under any of their options,
+        /// whose answers it takes away.
+        attributes: BTreeSet<FeatureNodeHash>,
     },
 }
 
@@ -91,9 +96,31 @@ impl PreparedAnswer {
             .iter()
             .find(|class| class.hash == answer.feature)
             .ok_or_else(|| Misfit(format!("it has no object class {}", answer.feature)))?;
-        let entries = render(&class.attributes, answer)?;
-        let target = Target::Object { hash: object_hash.to_owned() };
+        let mut entries = render(&class.attributes, answer)?;
+        for entry in &mut entries {
+            // An object's answers have no other place to say that a model gave them.
+            entry.json["manualAnnotation"] = Value::Bool(false);
+        }
+        let mut attributes = BTreeSet::new();
+        let answered = class.attributes.iter().filter(|attribute| answer.attributes.iter().any(|given| given.attribute == attribute.hash));
+        answered.for_each(|attribute| gather(attribute, &mut attributes));
+        let target = Target::Object { hash: object_hash.to_owned(), attributes };
         Ok(Self { feature: class.hash.clone(), target, entries, confidence, created: dates::long(now) })
+    }
+}
+
+impl PreparedAnswer {
+    /// Whether an attribute of an object is this answer's business.
+    pub(super) fn speaks_about(&self, attribute: &str) -> bool {
+        matches!(&self.target, Target::Object { attributes, .. } if attributes.contains(&FeatureNodeHash::new(attribute)))
+    }
+}
+
+/// An attribute and all that hang under it.
+fn gather(attribute: &Attribute, all: &mut BTreeSet<FeatureNodeHash>) {
+    all.insert(attribute.hash.clone());
+    if let AttributeKind::Radio(choices) = &attribute.kind {
+        choices.iter().flat_map(|choice| &choice.attributes).for_each(|child| gather(child, all));
     }
 }
 

@@ -147,9 +147,20 @@ def plain_answer(case):
     return {"feature": ontology.feature_node_hash, "attributes": attributes}
 
 
-def write(name, kind, case, before, after, merged):
-    golden = {"merged": merged, "frame": FRAMES[kind], "hash": HASH, "answer": plain_answer(case), "listing": listing(kind),
-              "before": before, "after": after}
+def answer_the_car(label_row, frame):
+    """Its make, once for all frames, and its brake lights on this frame; both marked as a model's."""
+    (car,) = label_row.get_object_instances(filter_ontology_object=STRUCTURE.get_child_by_hash("Obj/Car1", Object))
+    car._static_answer_map["AttMake1"].set("Skoda", manual_annotation=False)
+    lights = STRUCTURE.get_child_by_hash("AttBrak1", Attribute)
+    off = lights.options[1]
+    car.set_answer(off, lights, frames=frame, overwrite=True)
+    for answer in car._dynamic_answer_manager._range_index.answers():
+        answer.is_manual_annotation = answer.get() != off
+
+
+def write(name, kind, case, before, after, merged, answer=None, object_hash=None):
+    golden = {"merged": merged, "frame": FRAMES[kind], "hash": HASH, "object": object_hash, "answer": answer or plain_answer(case),
+              "listing": listing(kind), "before": before, "after": after}
     (TARGET / f"{name}.json").write_text(json.dumps(golden, indent=1) + "\n")
 
 
@@ -181,6 +192,14 @@ def main():
             place_instance(label_row, case, frame, "Weather1", created_at=MADE, created_by=PERSON, last_edited_at=NOW, confidence=0.5,
                            manual_annotation=False)
             write(f"replaced-{kind}", kind, case, before, label_row.to_encord_dict(), "Replaced")
+
+    for kind, frame in FRAMES.items():
+        before = as_read(with_a_persons_work(kind))
+        label_row = opened(kind, before)
+        answer_the_car(label_row, frame)
+        car = {"feature": "Obj/Car1", "attributes": [{"attribute": "AttMake1", "value": {"text": "Skoda"}},
+                                                      {"attribute": "AttBrak1", "value": {"choice": "OptBrkOf"}}]}
+        write(f"object-{kind}", kind, None, before, label_row.to_encord_dict(), "Replaced", answer=car, object_hash="Car+obj1")
 
     print(f"{len(list(TARGET.iterdir()))} files in {TARGET}")
 
