@@ -1,37 +1,36 @@
 //! The story of one trigger, top to bottom.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::deadline::Deadline;
 use crate::encord::ontology::Topic;
 use crate::encord::{Encord, LabelRow, Ontology, PreparedAnswer, RowKind, RowSummary};
-use crate::journal::{Journal, Pending, State};
-use crate::media::{DataType, Frame, Media, Want};
+use crate::journal::Journal;
+use crate::media::{DataType, Frame, Media, Picture, Region, Want};
 use crate::model::{Models, Question, Reply};
 use crate::telemetry::Step;
 
 use super::report::Report;
-use super::save::{Failure, Ordered, SaveOrder, Saved, Saver, failure, state_of};
-use super::{Error, Existing, Kind, Outcome, ReplyStyle, Settings, Trigger, select};
+use super::save::{Ordered, SaveOrder, Saver};
+use super::{Error, Existing, Kind, Outcome, ReplyStyle, Settings, Target, Trigger, select};
 
 /// Answers triggers for all configured agents.
 pub struct EditorAgent {
-    agents: Vec<Settings>,
-    encord: Encord,
-    media: Media,
-    models: Models,
-    journal: Arc<Journal>,
-    saver: Saver,
+    pub(super) agents: Vec<Settings>,
+    pub(super) encord: Encord,
+    pub(super) media: Media,
+    pub(super) models: Models,
+    pub(super) journal: Arc<Journal>,
+    pub(super) saver: Saver,
     /// Journal entries whose trigger is saving them at this moment, so that the late saves leave them alone.
-    in_flight: Mutex<HashSet<String>>,
+    pub(super) in_flight: Mutex<HashSet<String>>,
 }
 
 /// Where a trigger begins: the row's place in the list and the ontology.
-struct Ground {
-    summary: RowSummary,
-    ontology: Arc<Ontology>,
+pub(super) struct Ground {
+    pub(super) summary: RowSummary,
+    pub(super) ontology: Arc<Ontology>,
     project_title: String,
 }
 
@@ -47,23 +46,27 @@ impl EditorAgent {
         let agent = self.agent(trigger)?;
 
         let ground = report.step(Step::LabelRow, |report| self.look_up(trigger, agent, report))?;
-        let mut topics: Vec<Topic<'_>> = select::choose(&ground.ontology, &agent.classification)?.into_iter().map(Topic::from).collect();
+        match agent.target {
+            Target::Frame => self.answer_frame(trigger, agent, &ground, report),
+            Target::Objects => self.answer_objects(trigger, agent, &ground, report),
+        }
+    }
 
-        let row = report.step(Step::Link, |_| Ok(self.encord.open_row(&trigger.project, &ground.summary, &trigger.deadline)?))?;
+    fn answer_frame(&self, trigger: &Trigger, agent: &Settings, ground: &Ground, report: &mut Report) -> Result<Outcome, Error> {
+        let mut topics: Vec<Topic<'_>> = select::choose(&ground.ontology, &agent.classification)?.into_iter().map(Topic::from).collect();
+        let row = report.step(Step::Link, |_| self.open(trigger, ground))?;
         if let Some(outcome) = respect_existing(agent, &row, trigger.frame, &mut topics)? {
             return Ok(outcome);
         }
-        let frame = report.step(Step::Fetch, |report| self.frame(trigger, agent, &row, report))?;
-        let reply = report.step(Step::Model, |report| self.ask(trigger, agent, &ground, &row, &topics, &frame, report))?;
+        let frame = report.step(Step::Fetch, |report| self.frame(trigger, agent, &row, Vec::new(), report))?;
+        let reply = report.step(Step::Model, |report| self.ask(trigger, agent, ground, &row, &topics, &frame.pictures, report))?;
         if reply.answers.is_empty() {
-            return Err(Error::new(
-                Kind::Unprocessable,
-                format!("model {} left everything unanswered for this frame; nothing was saved", reply.model),
-            ));
+            let message = format!("model {} left everything unanswered for this frame; nothing was saved", reply.model);
+            return Err(Error::new(Kind::Unprocessable, message));
         }
-
-        let order = self.order(trigger, agent, &ground, &row, &reply)?;
-        self.deliver(trigger, agent, &order, &reply, report)
+        let order = order(trigger, agent, ground, &row, &reply)?;
+        let told = (agent.reply == ReplyStyle::Summary).then(|| summary(trigger.frame, &reply.left_out));
+        self.deliver(trigger, agent, &order, told, report)
     }
 
     fn agent(&self, trigger: &Trigger) -> Result<&Settings, Error> {
@@ -83,7 +86,7 @@ impl EditorAgent {
         let (about, mut ontology) = known?;
         let summary = summary?;
         report.title = summary.data_title.clone();
-        if select::choose(&ontology, &agent.classification).is_err() {
+        if agent.target == Target::Frame && select::choose(&ontology, &agent.classification).is_err() {
             // It may have been added since the ontology was last asked for.
             ontology = self.encord.fresh_ontology(project, deadline)?;
             select::choose(&ontology, &agent.classification)?;
@@ -91,12 +94,24 @@ impl EditorAgent {
         Ok(Ground { summary, ontology, project_title: about.title.clone() })
     }
 
-    fn frame(&self, trigger: &Trigger, agent: &Settings, row: &LabelRow, report: &mut Report) -> Result<Frame, Error> {
+    pub(super) fn open(&self, trigger: &Trigger, ground: &Ground) -> Result<LabelRow, Error> {
+        Ok(self.encord.open_row(&trigger.project, &ground.summary, &trigger.deadline)?)
+    }
+
+    /// The whole picture, or one for each region.
+    pub(super) fn frame(
+        &self,
+        trigger: &Trigger,
+        agent: &Settings,
+        row: &LabelRow,
+        regions: Vec<Region>,
+        report: &mut Report,
+    ) -> Result<Frame, Error> {
         let deadline = &trigger.deadline;
         let link = self.encord.link(&trigger.project, row, trigger.frame, deadline)?;
         let want = Want {
             frame: if link.data_type == DataType::Video { trigger.frame } else { 0 },
-            regions: Vec::new(),
+            regions,
             lossless: false,
             max_side: self.models.max_image_side(&agent.model),
         };
@@ -112,14 +127,15 @@ impl EditorAgent {
         Ok(frame)
     }
 
-    fn ask(
+    #[allow(clippy::too_many_arguments)] // Each is a thing of its own, and a struct for one call would only rename them.
+    pub(super) fn ask(
         &self,
         trigger: &Trigger,
         agent: &Settings,
         ground: &Ground,
         row: &LabelRow,
         topics: &[Topic<'_>],
-        frame: &Frame,
+        pictures: &[Picture],
         report: &mut Report,
     ) -> Result<Reply, Error> {
         let question = Question {
@@ -131,154 +147,35 @@ impl EditorAgent {
             template: &agent.template,
             language: &agent.language,
             topics,
-            pictures: &frame.pictures,
+            pictures,
         };
         let reply = self.models.ask(&agent.model, &question, &trigger.deadline)?;
         report.model = reply.model.clone();
-        report.prompt_tokens = reply.prompt_tokens;
-        report.answer_tokens = reply.answer_tokens;
-        report.left_out = reply.left_out.clone();
+        report.prompt_tokens += reply.prompt_tokens;
+        report.answer_tokens += reply.answer_tokens;
+        report.left_out.extend(reply.left_out.iter().cloned());
         Ok(reply)
     }
-
-    fn order(&self, trigger: &Trigger, agent: &Settings, ground: &Ground, row: &LabelRow, reply: &Reply) -> Result<SaveOrder, Error> {
-        let now = time::OffsetDateTime::now_utc();
-        let answers = reply
-            .answers
-            .iter()
-            .map(|answer| {
-                // The answer was validated against this very ontology, so a misfit is a mistake of our own.
-                let answer = PreparedAnswer::new(&ground.ontology, answer, agent.confidence, now)
-                    .map_err(|misfit| Error::new(Kind::Internal, misfit.to_string()))?;
-                Ok(Ordered { seen: state_of(row, &answer.feature, trigger.frame)?, answer })
-            })
-            .collect::<Result<_, Error>>()?;
-        Ok(SaveOrder { project: trigger.project.clone(), label: row.label_hash().clone(), frame: trigger.frame, answers })
-    }
-
-    /// The answer has been paid for: it goes to the journal before the save is tried, and leaves it when it is saved.
-    fn deliver(
-        &self,
-        trigger: &Trigger,
-        agent: &Settings,
-        order: &SaveOrder,
-        reply: &Reply,
-        report: &mut Report,
-    ) -> Result<Outcome, Error> {
-        let _in_flight = InFlight::enter(&self.in_flight, trigger.id.to_string());
-        let written_down = report.step(Step::Journal, |_| Ok(self.write_down(trigger, agent, order)))?;
-        let saved = report.step(Step::Save, |_| Ok(self.saver.save(order, false, &trigger.deadline)))?;
-        match saved {
-            Ok(how) => {
-                self.strike_out(trigger, written_down);
-                let message = (agent.reply == ReplyStyle::Summary).then(|| told(how, reply, order));
-                Ok(if how == Saved::Written { Outcome::Saved { message } } else { Outcome::Kept { message } })
-            }
-            Err(error) if !written_down => {
-                let message = format!("the answer could not be saved, nor kept on this box: {error}");
-                Err(Error { kind: Kind::Busy, message, retry_after: Some(Duration::from_secs(30)) })
-            }
-            Err(error) => {
-                let fate = failure(&error);
-                let state = if fate == Failure::Refused { State::Refused } else { State::Waiting };
-                if let Err(error) = self.journal.note_failure(&trigger.id.to_string(), state, &error.to_string()) {
-                    tracing::warn!(request = %trigger.id, %error, "the failed save could not be noted");
-                }
-                tracing::warn!(request = %trigger.id, %error, ?state, "the answer is not saved yet; it waits in the journal");
-                match fate {
-                    Failure::Unreached => Ok(Outcome::Queued {
-                        message: "Encord cannot be reached, so the answer is kept on this box and will be saved as soon as it can be; nothing is lost".into(),
-                    }),
-                    Failure::Refused => {
-                        let refusal = Error::from(error);
-                        Err(Error { message: format!("{}; the answer is kept on this box (edgelabel pending)", refusal.message), ..refusal })
-                    }
-                }
-            }
-        }
-    }
-
-    /// Says whether the answer is on the disk. A journal that cannot be written does not stop a trigger.
-    fn write_down(&self, trigger: &Trigger, agent: &Settings, order: &SaveOrder) -> bool {
-        let entry = Pending {
-            id: trigger.id.to_string(),
-            project: trigger.project.clone(),
-            data: trigger.data.clone(),
-            frame: trigger.frame,
-            agent: agent.path.clone(),
-            state: State::Waiting,
-            since: time::OffsetDateTime::now_utc(),
-            attempts: 0,
-            error: String::new(),
-            payload: match serde_json::to_string(order) {
-                Ok(payload) => payload,
-                Err(error) => {
-                    tracing::error!(request = %trigger.id, %error, "the answer cannot be written down");
-                    return false;
-                }
-            },
-        };
-        match self.journal.put(&entry) {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::error!(request = %trigger.id, %error, "the answer cannot be written down; the save is tried without");
-                false
-            }
-        }
-    }
-
-    fn strike_out(&self, trigger: &Trigger, written_down: bool) {
-        if !written_down {
-            return;
-        }
-        // An entry that stays is tried again and found to be saved already.
-        if let Err(error) = self.journal.remove(&trigger.id.to_string()) {
-            tracing::warn!(request = %trigger.id, %error, "the saved answer could not be taken out of the journal");
-        }
-    }
-
-    /// Whether the entry's own trigger is still at work on it.
-    pub(super) fn is_running(&self, entry: &str) -> bool {
-        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).contains(entry)
-    }
-
-    /// Saves an entry of the journal.
-    pub(super) fn save_late(&self, entry: &Pending) -> Result<Saved, Late> {
-        let order: SaveOrder = serde_json::from_str(&entry.payload).map_err(|error| Late::Unreadable(error.to_string()))?;
-        self.saver.save(&order, true, &Deadline::after(LATE_SAVE_BUDGET)).map_err(|error| match failure(&error) {
-            Failure::Unreached => Late::Unreached(error.to_string()),
-            Failure::Refused => Late::Refused(error.to_string()),
-        })
-    }
 }
 
-/// The time that one save from the journal may take, retries included; short enough for an orderly end.
-const LATE_SAVE_BUDGET: Duration = Duration::from_secs(20);
-
-/// Marks a journal entry as being saved by its own trigger, whichever way that ends.
-struct InFlight<'a> {
-    all: &'a Mutex<HashSet<String>>,
-    entry: String,
+fn order(trigger: &Trigger, agent: &Settings, ground: &Ground, row: &LabelRow, reply: &Reply) -> Result<SaveOrder, Error> {
+    let now = time::OffsetDateTime::now_utc();
+    let ordered = |answer| {
+        // The answer was validated against this very ontology, so a misfit is a mistake of our own.
+        let answer = PreparedAnswer::new(&ground.ontology, answer, agent.confidence, now)
+            .map_err(|misfit| Error::new(Kind::Internal, misfit.to_string()))?;
+        Ok(Ordered { seen: row.state_for(&answer, trigger.frame)?, answer })
+    };
+    let answers = reply.answers.iter().map(ordered).collect::<Result<_, Error>>()?;
+    Ok(SaveOrder { project: trigger.project.clone(), label: row.label_hash().clone(), frame: trigger.frame, answers })
 }
 
-impl<'a> InFlight<'a> {
-    fn enter(all: &'a Mutex<HashSet<String>>, entry: String) -> Self {
-        all.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.clone());
-        Self { all, entry }
+fn summary(frame: u64, left_out: &[String]) -> String {
+    let mut text = format!("saved for frame {frame}");
+    if !left_out.is_empty() {
+        text.push_str(&format!("; left unanswered: {}", left_out.join(", ")));
     }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.entry);
-    }
-}
-
-/// Why a save from the journal did not come about.
-pub(super) enum Late {
-    Unreached(String),
-    Refused(String),
-    Unreadable(String),
+    text
 }
 
 /// Leaves out the topics that already have an answer, or ends the trigger, as the agent is configured.
@@ -298,15 +195,4 @@ fn respect_existing(agent: &Settings, row: &LabelRow, frame: u64, topics: &mut V
     *topics = open;
     let kept = || "the frame already has an answer, which stays".to_owned();
     Ok(topics.is_empty().then(|| Outcome::Kept { message: (agent.reply == ReplyStyle::Summary).then(kept) }))
-}
-
-fn told(how: Saved, reply: &Reply, order: &SaveOrder) -> String {
-    if how == Saved::Superseded {
-        return "somebody answered this frame meanwhile, and that answer stays".into();
-    }
-    let mut text = format!("saved for frame {}", order.frame);
-    if !reply.left_out.is_empty() {
-        text.push_str(&format!("; left unanswered: {}", reply.left_out.join(", ")));
-    }
-    text
 }

@@ -1,8 +1,10 @@
 //! One trigger from the label editor to a saved label.
 
+mod deliver;
 pub mod editor;
 pub mod error;
 mod locks;
+mod objects;
 pub mod pool;
 pub mod replay;
 pub mod report;

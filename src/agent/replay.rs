@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::journal::{Episode, Journal, Pending, State};
 
-use super::editor::{EditorAgent, Late};
+use super::deliver::Late;
+use super::editor::EditorAgent;
 use super::save::Saved;
 
 /// The first pause after a failed save; each further one doubles it up to `journal.retry_max`.

@@ -6,8 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::deadline::Deadline;
-use crate::encord::{self, Encord, Fingerprint, LabelRow, Merged, PreparedAnswer};
-use crate::ids::{FeatureNodeHash, LabelHash, ProjectHash};
+use crate::encord::prepared::Target;
+use crate::encord::{self, Encord, Fingerprint, Merged, PreparedAnswer};
+use crate::ids::{LabelHash, ProjectHash};
 
 use super::locks::RowLocks;
 
@@ -47,7 +48,15 @@ pub(super) struct Saver {
     written: Mutex<HashMap<Place, Fingerprint>>,
 }
 
-type Place = (LabelHash, FeatureNodeHash, u64);
+type Place = (LabelHash, String, u64);
+
+fn place(order: &SaveOrder, answer: &PreparedAnswer) -> Place {
+    let what = match &answer.target {
+        Target::Classification { .. } => answer.feature.to_string(),
+        Target::Object { hash, .. } => hash.clone(),
+    };
+    (order.label.clone(), what, order.frame)
+}
 
 impl Saver {
     pub(super) fn new(encord: Encord) -> Self {
@@ -65,8 +74,8 @@ impl Saver {
                 there = true;
                 continue;
             }
-            let now = state_of(&row, &answer.feature, order.frame)?;
-            if now != *seen && (late || !self.is_ours(order, &answer.feature, &now)) {
+            let now = row.state_for(answer, order.frame)?;
+            if now != *seen && (late || !self.is_ours(order, answer, &now)) {
                 continue;
             }
             match row.merge(answer, order.frame)? {
@@ -77,30 +86,25 @@ impl Saver {
         if changed {
             self.encord.save_row(&order.project, &row, deadline)?;
             for Ordered { answer, .. } in &order.answers {
-                self.remember(order, &answer.feature, state_of(&row, &answer.feature, order.frame)?);
+                self.remember(order, answer, row.state_for(answer, order.frame)?);
             }
         }
         Ok(if changed || there { Saved::Written } else { Saved::Superseded })
     }
 
-    fn is_ours(&self, order: &SaveOrder, feature: &FeatureNodeHash, now: &Fingerprint) -> bool {
+    fn is_ours(&self, order: &SaveOrder, answer: &PreparedAnswer, now: &Fingerprint) -> bool {
         let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        written.get(&(order.label.clone(), feature.clone(), order.frame)) == Some(now)
+        written.get(&place(order, answer)) == Some(now)
     }
 
-    fn remember(&self, order: &SaveOrder, feature: &FeatureNodeHash, now: Fingerprint) {
+    fn remember(&self, order: &SaveOrder, answer: &PreparedAnswer, now: Fingerprint) {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         if written.len() >= REMEMBERED {
             // Forgetting all is rare and harmless: at worst one answer of ours is kept as if a person had given it.
             written.clear();
         }
-        written.insert((order.label.clone(), feature.clone(), order.frame), now);
+        written.insert(place(order, answer), now);
     }
-}
-
-/// What stands in an answer's place.
-pub(super) fn state_of(row: &LabelRow, feature: &FeatureNodeHash, frame: u64) -> Result<Fingerprint, encord::Error> {
-    row.fingerprint(std::slice::from_ref(feature), frame)
 }
 
 /// What a failed save means for the answer that waits in the journal.

@@ -118,6 +118,32 @@ pub enum StillError {
 
 /// Decodes a whole file.
 pub fn read(bytes: &[u8], limits: &Limits) -> Result<Still, StillError> {
-    let _ = (bytes, limits);
-    Err(StillError::Unsupported("stills are not decoded yet".to_owned()))
+    use image::{DynamicImage, ImageDecoder, ImageReader};
+    let kind = StillKind::of(bytes).ok_or_else(|| StillError::Unsupported("this is no picture that is known here".into()))?;
+    let broken = |cause: image::ImageError| match cause {
+        image::ImageError::Unsupported(cause) => StillError::Unsupported(cause.to_string()),
+        cause => StillError::Broken { kind: kind.name(), cause: cause.to_string() },
+    };
+    let reader = ImageReader::new(std::io::Cursor::new(bytes)).with_guessed_format();
+    let reader = reader.map_err(|cause| StillError::Broken { kind: kind.name(), cause: cause.to_string() })?;
+    let mut decoder = reader.into_decoder().map_err(broken)?;
+    let (width, height) = decoder.dimensions();
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels > limits.max_pixels {
+        return Err(StillError::TooLarge { pixels, limit: limits.max_pixels });
+    }
+    let turn = decoder.orientation().map_err(broken)?;
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(broken)?;
+    picture.apply_orientation(turn);
+    let (full_width, full_height) = (picture.width(), picture.height());
+    let rgb = if picture.color().has_alpha() {
+        let mut white = image::RgbaImage::from_pixel(full_width, full_height, image::Rgba([255; 4]));
+        image::imageops::overlay(&mut white, &picture.to_rgba8(), 0, 0);
+        DynamicImage::ImageRgba8(white).to_rgb8().into_raw()
+    } else {
+        picture.to_rgb8().into_raw()
+    };
+    let (rgb, width, height) = encode::fit(rgb, full_width, full_height, limits.max_side)
+        .map_err(|cause| StillError::Broken { kind: kind.name(), cause: cause.to_string() })?;
+    Ok(Still { rgb, width, height, full_width, full_height, kind, passthrough: None })
 }
