@@ -22,6 +22,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use support::backend::{Backend, Options};
+use support::daemon::write_private;
 use support::fixture::{Fixture, add_video};
 use support::media::{VideoRecipe, moving_bars};
 use support::model::StandIn;
@@ -66,7 +67,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = arguments.folder.unwrap_or_else(|| temporary.path().to_owned());
     std::fs::create_dir_all(&folder)?;
     let key = folder.join("encord_key");
-    std::fs::write(&key, &fixture.key.private_text)?;
+    write_private(&key, &fixture.key.private_text);
     say(&json!({
         "note": "emulated Encord backend and STAND-IN model: nothing here is real",
         "encord_domain": fixture.backend.url(),

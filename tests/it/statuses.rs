@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::spine::World;
 use crate::support::backend::{Call, Clip, Content, Still};
-use crate::support::daemon::{Answer, Daemon};
+use crate::support::daemon::{Answer, Daemon, write_private};
 use crate::support::faults::Fault;
 use crate::support::media::jpeg;
 use crate::support::model::Turn;
@@ -74,7 +74,7 @@ fn an_unknown_path_a_wrong_method_a_wrong_type_and_too_large_a_body_each_have_th
     let daemon = world.setup().agent("/scene", "Scene description", "").start();
     assert_eq!(daemon.post("/other", "{}", &[]).status, 404);
     assert_eq!(daemon.post("/scene", "{}", &[("content-type", "text/plain")]).status, 415);
-    assert_eq!(daemon.post("/scene", &"x".repeat(4 << 20), &[]).status, 413);
+    assert_eq!(daemon.post("/scene", &"x".repeat(200_000), &[]).status, 413);
     let client = daemon.client();
     let got = client.get(daemon.url("/scene")).header("origin", crate::support::daemon::ORIGIN).call().unwrap();
     assert_eq!(got.status(), 405);
@@ -113,7 +113,7 @@ fn a_preflight_from_the_label_editor_is_granted_and_from_elsewhere_it_is_not() {
 fn the_access_token_is_part_of_the_path() {
     let world = World::new();
     let setup = world.setup().set("server", "access_token_file", "\"token\"").agent("/", "Scene description", "");
-    std::fs::write(setup.folder().join("token"), "correct-horse-battery-staple-0123456789\n").unwrap();
+    write_private(&setup.folder().join("token"), "correct-horse-battery-staple-0123456789\n");
     let daemon = setup.start();
     assert_eq!(click(&world, &daemon).status, 404);
     assert_eq!(daemon.trigger("/wrong-horse-battery-staple-0123456789/", &world.fixture.project, &world.fixture.image, 0).status, 404);
@@ -129,7 +129,7 @@ fn a_signature_must_verify_and_be_there_where_it_is_required() {
         "Scene description",
         "",
     );
-    std::fs::write(setup.folder().join("secret"), "whsec_old\nwhsec_test\n").unwrap();
+    write_private(&setup.folder().join("secret"), "whsec_old\nwhsec_test\n");
     let daemon = setup.start();
     let body = json!({"projectHash": world.fixture.project, "dataHash": world.fixture.image, "frame": 0}).to_string();
     let now = time::OffsetDateTime::now_utc().unix_timestamp();

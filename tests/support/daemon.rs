@@ -2,7 +2,7 @@
 //! it over HTTPS as the label editor does.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -34,6 +34,13 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// Writes a file that only its owner may read, as the daemon wants its secrets.
+pub fn write_private(path: &Path, text: &str) {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
 impl Setup {
     /// In a folder that goes away with it. Points at the emulators; answers nothing until an agent is added.
     pub fn new(program: impl Into<PathBuf>, backend: &Backend, key: &ThrowAwayKey, model: &StandIn) -> Self {
@@ -44,8 +51,8 @@ impl Setup {
 
     /// As `new`, in a folder that is there and stays.
     pub fn within(folder: PathBuf, program: impl Into<PathBuf>, backend: &Backend, key: &ThrowAwayKey, model: &StandIn) -> Self {
-        std::fs::write(folder.join("encord_key"), &key.private_text).unwrap();
-        std::fs::write(folder.join("model_key"), "sk-secret-of-the-model\n").unwrap();
+        write_private(&folder.join("encord_key"), &key.private_text);
+        write_private(&folder.join("model_key"), "sk-secret-of-the-model\n");
         let (port, admin) = (free_port(), free_port());
         Self { program: program.into(), sections: BTreeMap::new(), agents: Vec::new(), folder, port, admin, _temporary: None }
             .set("server", "listen", format!("[\"127.0.0.1:{port}\"]"))
@@ -191,7 +198,9 @@ impl Daemon {
         let agent =
             ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(2))).build().new_agent();
         while self.started.elapsed() < Duration::from_secs(20) {
-            if agent.get(self.admin_url("/ready")).call().is_ok_and(|answer| answer.status() == 200) {
+            if agent.get(self.admin_url("/ready")).call().is_ok_and(|answer| answer.status() == 200)
+                || self.log().contains("ready: triggers are taken")
+            {
                 return self.started.elapsed();
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -201,7 +210,7 @@ impl Daemon {
 
     /// The box's own authority, as PEM.
     pub fn authority(&self) -> &str {
-        self.authority.get_or_init(|| ureq::get(self.admin_url("/ca.crt")).call().unwrap().body_mut().read_to_string().unwrap())
+        self.authority.get_or_init(|| std::fs::read_to_string(self.setup.folder().join("certs/ca.pem")).unwrap())
     }
 
     /// A client that trusts the box's own authority and nobody else.
