@@ -151,6 +151,9 @@ pub struct Media {
 }
 
 impl Media {
+    /// The codecs there are built-in clips of, the commonest first.
+    pub const PROVABLE: [&str; 5] = ["h264", "h265", "vp8", "vp9", "av1"];
+
     /// Opens the cache and starts the workers.
     pub fn new(settings: Settings) -> Result<Self, Error> {
         let store = Store::open_cache(&StoreSettings {
@@ -217,11 +220,16 @@ impl Media {
 
     /// Lets a worker decode the built-in clip: proof that the pool works.
     pub fn prove(&self, deadline: &Deadline) -> Result<(), Error> {
-        let clip = clips::of("h264").unwrap_or_default();
+        self.prove_codec("h264", deadline).map(drop)
+    }
+
+    /// Lets a worker decode the built-in clip of one of [`Media::PROVABLE`]; returns which decoder did it.
+    pub fn prove_codec(&self, codec: &str, deadline: &Deadline) -> Result<String, Error> {
+        let clip = clips::of(codec).unwrap_or_default();
         let job = FrameJob { frame: clips::FRAME, size: clip.len() as u64, ..self.job(deadline)? };
         let mut bytes = |spans: &[(u64, u64)], _: &Deadline| Ok(clips::cut(clip, spans));
         match job::run(&self.pool, &Job::Frame(job), &mut bytes, deadline) {
-            Ok(_) => Ok(()),
+            Ok(outcome) => Ok(outcome.facts.decoder),
             Err(JobError::Here(error)) => Err(error),
             Err(JobError::Failed(failure)) => Err(explain(failure, "the built-in clip", clips::FRAME, self.settings.max_pixels)),
             Err(JobError::Lost { how, .. }) => Err(Error::Worker(how)),

@@ -1,6 +1,7 @@
 //! The commands beside `run`, against the emulators: what they print for people and for machines, and how they exit.
 
 use std::process::Output;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -66,6 +67,8 @@ fn doctor_finds_the_sign_in_the_project_and_a_model_that_sees() {
         assert_eq!(check(name)["status"], "ok", "{:#}", check(name));
     }
     assert!(check("model stand-in")["detail"].as_str().unwrap().contains("sees pictures"), "{report:#}");
+    assert_eq!(check("decoding h264")["status"], "ok", "{report:#}");
+    assert!(check("decoding h264")["detail"].as_str().unwrap().contains("software"), "{report:#}");
     // There is no certificate yet.
     assert_eq!(check("certificate")["status"], "failed");
     assert!(check("certificate")["remedy"].as_str().unwrap().contains("cert init"));
@@ -118,10 +121,21 @@ fn run_without_a_key_ends_with_78_and_says_how_to_give_one() {
 #[test]
 fn trigger_presses_the_button_and_shows_what_came_of_it() {
     let world = World::new();
-    let daemon = world.setup().agent("/", "Scene description", "reply = \"summary\"").start();
+    let setup = world.setup().agent("/", "Scene description", "reply = \"summary\"");
+    setup.write();
+    setup.make_certificate();
+    let daemon = setup.launch();
     let (project, video) = (&world.fixture.project, &world.fixture.video);
     // The authority beside the configured certificate is found by itself.
     let url = daemon.url("");
+    let test = || run(&daemon.setup, &["trigger", "--project", project, "--data", video, "--test", "--url", &url]);
+    let begun = Instant::now();
+    while test().status.code() != Some(0) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", daemon.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(text(&test().stdout).starts_with("200 the test request"));
+
     let page = format!("https://app.encord.com/label_editor/{project}/{video}/3");
     let output = run(&daemon.setup, &["trigger", &page, "--url", &url, "--json"]);
     assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stderr), daemon.log());
@@ -135,8 +149,6 @@ fn trigger_presses_the_button_and_shows_what_came_of_it() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stdout).starts_with("422 failed, after "), "{}", text(&output.stdout));
 
-    let output = run(&daemon.setup, &["trigger", "--project", project, "--data", video, "--test", "--url", &url]);
-    assert_eq!((output.status.code(), text(&output.stdout).starts_with("200 the test request")), (Some(0), true));
     let output = run(&daemon.setup, &["trigger", "--project", project, "--data", video, "--agent", "/none", "--url", &url]);
     assert_eq!((output.status.code(), text(&output.stdout).starts_with("404 ")), (Some(1), true));
 }

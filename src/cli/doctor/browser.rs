@@ -18,7 +18,7 @@ pub(super) fn check(config: &Config) -> Vec<Check> {
          2. permission to reach the local network: annotators are asked once and must click Allow, or an administrator sets a policy\n\
          Chrome, Edge, Chromium (policies/managed/edgelabel.json): {}\n\
          Firefox 150 and newer (policies.json): {}\n\
-         Safari asks nothing; macOS asks once whether the browser may find devices on the local network",
+         macOS 15 and newer asks once whether the browser may reach devices on the local network",
         anchor.as_ref().map_or("the certificate's authority".into(), |(path, _)| path.clone()),
         config.file.admin.listen,
         chromium(&origins, anchor.as_ref().map(|(_, der)| der.as_slice())),
