@@ -84,8 +84,7 @@ impl LabelRow {
         if self.kind() != RowKind::Video {
             return Ok(vec![(unit.sequence, labels)]);
         }
-        let frame_of = |(key, labels): (&String, &Box<RawValue>)| Some((key.parse().ok()?, raw::fields(labels)?));
-        Ok(labels.iter().filter_map(frame_of).collect())
+        Ok(labels.iter().filter_map(|(key, labels)| Some((key.parse().ok()?, raw::fields(labels)?))).collect())
     }
 }
 

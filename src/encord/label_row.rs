@@ -159,7 +159,7 @@ impl LabelRow {
 
     /// The row as a save sends it: without what is Encord's own, with dates in the long form, every image with its two
     /// lists, everything else literally as it was read.
-    pub(super) fn to_save(&self) -> Result<Box<RawValue>, Error> {
+    pub fn to_save(&self) -> Result<Box<RawValue>, Error> {
         let mut fields = self.fields.clone();
         fields.retain(|key, _| !READ_ONLY.contains(&key.as_str()));
         for key in ["created_at", "last_edited_at"] {

@@ -6,6 +6,7 @@ mod support;
 
 mod commands;
 mod emulators;
+mod label_rows;
 mod late;
 mod lifecycle;
 mod rows;

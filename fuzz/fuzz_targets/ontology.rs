@@ -1,0 +1,8 @@
+//! Whatever Encord answers for an ontology is read or refused.
+#![no_main]
+
+use edgelabel::encord::Ontology;
+
+libfuzzer_sys::fuzz_target!(|text: &str| {
+    let _ = Ontology::from_json(text);
+});
