@@ -4,10 +4,12 @@ mod desk;
 mod health;
 mod parts;
 mod proof;
+mod view;
 
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -17,7 +19,7 @@ use crate::agent::replay::Replay;
 use crate::config::{Config, Env, Invalid};
 use crate::deadline::Deadline;
 use crate::journal::Journal;
-use crate::server::{Listeners, Server};
+use crate::server::{Admin, Listeners, Server};
 use crate::systemd::{self, Watchdog};
 use crate::telemetry::{LogControl, Metrics};
 
@@ -25,6 +27,7 @@ use self::desk::Desk;
 use self::health::Health;
 use self::parts::Parts;
 use self::proof::Proof;
+use self::view::View;
 
 /// How long a decode worker may take to prove itself at the start: plugins are scanned then, on slow disks too.
 const PROOF_TIME: Duration = Duration::from_secs(60);
@@ -101,6 +104,17 @@ async fn live(source: &Source, config: Config, logs: &LogControl, passed: Vec<Tc
         let count = Arc::clone(&metrics);
         tokio::spawn(watchdog.keep(move || Arc::clone(&proof).of_work(), move |ping| noted(&count, ping)))
     });
+    let view = Arc::new(View {
+        server: Arc::clone(&server),
+        pool: Arc::clone(&pool),
+        journal: Arc::clone(&journal),
+        health,
+        tls: settings.tls.clone(),
+        agents: Mutex::new(settings.agent_paths.clone()),
+        started: time::OffsetDateTime::now_utc().unix_timestamp(),
+        draining: AtomicBool::new(false),
+    });
+    let _admin = Admin::start(&config.admin()?, view.admin(&metrics))?;
     let status = format!("answering the label editor on {}", addresses(&server));
     systemd::ready(&status);
     tracing::info!(addresses = ?server.addresses(), agents = ?settings.agent_paths, "ready: triggers are taken");
@@ -111,13 +125,14 @@ async fn live(source: &Source, config: Config, logs: &LogControl, passed: Vec<Tc
             () = ring(&mut interrupt) => break,
             () = ring(&mut hang_up) => {
                 systemd::reloading();
-                reload(source, &desk, &server, logs).await;
+                reload(source, &desk, &server, &view, logs).await;
                 systemd::ready(&status);
             }
         }
     }
 
     systemd::stopping("finishing the running triggers", settings.shutdown_grace + LAST_ANSWERS);
+    view.draining.store(true, Ordering::SeqCst);
     server.drain();
     pool.drain();
     let waiting = Arc::clone(&pool);
@@ -157,7 +172,7 @@ async fn ring(signal: &mut Signal) {
 }
 
 /// Takes a new configuration whole or not at all. Running triggers keep the parts they began with.
-async fn reload(source: &Source, desk: &Arc<Desk>, server: &Server, logs: &LogControl) {
+async fn reload(source: &Source, desk: &Arc<Desk>, server: &Server, view: &View, logs: &LogControl) {
     tracing::info!("reading the configuration again");
     let (source, desk) = (source.clone(), Arc::clone(desk));
     let taken = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
@@ -169,6 +184,7 @@ async fn reload(source: &Source, desk: &Arc<Desk>, server: &Server, logs: &LogCo
     .await;
     match taken {
         Ok(Ok((settings, log))) => {
+            view.set_agents(settings.agent_paths.clone());
             if let Err(cause) = server.reconfigure(&settings) {
                 tracing::error!(%cause, "the new certificate cannot be used; the old one stays in use");
             }

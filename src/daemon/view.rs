@@ -1,0 +1,117 @@
+//! What the admin address shows: looked up at the moment it is asked.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::agent::Pool;
+use crate::journal::{Journal, State};
+use crate::server::admin::{CertificateStatus, Dependency};
+use crate::server::authority::{AuthorityFiles, authority_facts};
+use crate::server::{AdminView, Server, Status, TlsSettings};
+use crate::telemetry::{Metrics, Readings};
+
+use super::health::Health;
+
+/// Triggers that the status page lists.
+const LISTED: u32 = 50;
+
+/// The parts that the admin address looks at.
+pub(super) struct View {
+    pub(super) server: Arc<Server>,
+    pub(super) pool: Arc<Pool>,
+    pub(super) journal: Arc<Journal>,
+    pub(super) health: Arc<Health>,
+    pub(super) tls: TlsSettings,
+    /// Paths of the agents now in force.
+    pub(super) agents: Mutex<Vec<String>>,
+    pub(super) started: i64,
+    pub(super) draining: AtomicBool,
+}
+
+impl View {
+    pub(super) fn admin(self: &Arc<Self>, metrics: &Arc<Metrics>) -> AdminView {
+        let (for_status, for_readings) = (Arc::clone(self), Arc::clone(self));
+        AdminView {
+            status: Box::new(move || for_status.status()),
+            readings: Box::new(move || for_readings.readings()),
+            metrics: Arc::clone(metrics),
+            ca_certificate: AuthorityFiles::beside(&self.tls).ca_certificate,
+        }
+    }
+
+    /// Notes what a reload put in force.
+    pub(super) fn set_agents(&self, paths: Vec<String>) {
+        *self.agents.lock().unwrap_or_else(PoisonError::into_inner) = paths;
+    }
+
+    fn status(&self) -> Status {
+        let stats = self.pool.stats(Duration::ZERO);
+        let state = if self.draining.load(Ordering::SeqCst) { "draining" } else { "serving" };
+        Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            state: state.into(),
+            started: self.started,
+            addresses: self.server.addresses().iter().map(ToString::to_string).collect(),
+            agents: self.agents.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            dependencies: self.dependencies(),
+            running: stats.running,
+            waiting: stats.waiting,
+            triggers: values(self.journal.recent(LISTED).unwrap_or_default()),
+            pending: values(self.journal.pending().unwrap_or_default()),
+            decoders: Vec::new(),
+            certificate: Some(self.certificate()),
+            last_browser_call: self.server.last_browser_call(),
+        }
+    }
+
+    fn dependencies(&self) -> std::collections::BTreeMap<String, Dependency> {
+        self.note_certificate();
+        let shown = |state: super::health::State| Dependency { status: state.status.into(), reason: state.reason, since: state.since };
+        self.health.all().into_iter().map(|(name, state)| (name.to_owned(), shown(state))).collect()
+    }
+
+    /// The certificate ages without anybody calling, so its state is found out when somebody looks.
+    fn note_certificate(&self) {
+        let state = self.server.certificate();
+        let problem = state.problem.map(|(_, cause)| cause).or_else(|| state.facts.date_problem(std::time::SystemTime::now()));
+        self.health.note("certificate", problem.map_or(Ok(()), Err));
+    }
+
+    fn certificate(&self) -> CertificateStatus {
+        let state = self.server.certificate();
+        let facts = state.facts;
+        CertificateStatus {
+            names: facts.dns_names.iter().cloned().chain(facts.addresses.iter().map(ToString::to_string)).collect(),
+            not_after: facts.not_after,
+            sha256: facts.sha256,
+            ca_sha256: authority_facts(&AuthorityFiles::beside(&self.tls)).ok().map(|facts| facts.sha256),
+            problem: state.problem.map(|(_, cause)| cause),
+        }
+    }
+
+    fn readings(&self) -> Readings {
+        let stats = self.pool.stats(Duration::from_secs(10));
+        let pending = self.journal.pending().unwrap_or_default();
+        let count = |state: State| pending.iter().filter(|entry| entry.state == state).count() as u64;
+        let oldest = pending.iter().filter(|entry| entry.state == State::Waiting).map(|entry| entry.since).min();
+        let certificate = self.server.certificate();
+        Readings {
+            triggers_running: stats.running as u64,
+            triggers_waiting: stats.waiting as u64,
+            triggers_overdue: stats.overdue as u64,
+            journal_waiting: count(State::Waiting),
+            journal_refused: count(State::Refused),
+            journal_oldest_seconds: oldest.map_or(0.0, |since| (time::OffsetDateTime::now_utc() - since).as_seconds_f64().max(0.0)),
+            connections: self.server.connections() as u64,
+            certificate_not_after: certificate.facts.not_after,
+            certificate_broken: certificate.problem.is_some(),
+            dependencies: self.dependencies().into_iter().map(|(name, dependency)| (name, dependency.status == "ok")).collect(),
+            ..Readings::default()
+        }
+    }
+}
+
+fn values<T: serde::Serialize>(all: Vec<T>) -> Vec<serde_json::Value> {
+    all.iter().filter_map(|one| serde_json::to_value(one).ok()).collect()
+}
