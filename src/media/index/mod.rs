@@ -3,9 +3,11 @@
 //! Frame N is the N-th picture, from 0, in presentation order: edit lists applied, hidden frames not counted. That is what
 //! a browser shows, and what ffmpeg shows when it decodes the whole file from the start.
 
+mod blob;
 mod matroska;
 mod mp4;
 mod order;
+mod sniff;
 mod table;
 mod vpx;
 mod window;
@@ -30,9 +32,9 @@ pub enum Found {
     },
     /// A picture.
     Still(StillKind),
-    /// Neither; `what` says what it looks like, for a person.
+    /// None of these; `what` says what it looks like, for a person.
     Unknown {
-        /// Such as `audio without pictures (mp4)`, `a PDF document`.
+        /// Such as `sound without pictures (mp4)`, `an empty file`.
         what: String,
     },
 }
@@ -75,7 +77,11 @@ pub fn read(source: &mut Source) -> Result<Found, IndexError> {
     if matroska::recognises(&head) {
         return matroska::read(&mut Window::new(source, head));
     }
-    Ok(Found::Unknown { what: "a file of unknown kind".to_owned() })
+    if let Some(container) = sniff::container(&head) {
+        return Ok(Found::Sequential { container, why: format!("{container} has no table of frames") });
+    }
+    let what = if head.is_empty() { "an empty file" } else { "a file of unknown kind" };
+    Ok(Found::Unknown { what: what.to_owned() })
 }
 
 /// Refuses a number of samples that is too large to hold, or larger than the file has bytes.

@@ -127,9 +127,9 @@ mod tests {
 
     #[test]
     fn an_elementary_stream_says_what_it_is() {
-        let config = [&[0x04, 15, 0x61][..], &[0; 12], &[0x05, 0x80, 0x80, 0x00, 2, 7, 8]].concat();
-        let config = [&[0x04, 20, 0x61][..], &config[3..]].concat();
-        let es = [&[0, 0, 0, 0, 0x03, 30, 0, 1, 0x20, 9, 9][..], &config].concat();
+        // Object type and twelve bytes of rates; then the length of what is specific, in its long form.
+        let config = [&[0x04, 20, 0x61][..], &[0; 12], &[0x05, 0x80, 0x80, 0x80, 2, 7, 8]].concat();
+        let es = [&[0, 0, 0, 0, 0x03, 27, 0, 1, 0x20, 9, 9][..], &config].concat();
         assert_eq!(decoder_config(&es), Some((0x61, Some(vec![7, 8]))));
         for cut in 0..es.len() {
             let _ = decoder_config(&es[..cut]);

@@ -4,6 +4,8 @@ mod boxes;
 mod entry;
 mod fragments;
 mod samples;
+#[cfg(test)]
+mod tests;
 mod track;
 
 use self::boxes::{Header, child, header};
