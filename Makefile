@@ -39,6 +39,10 @@ test-corpus: deps $(VENV)/ready ## Only the frames of the corpus in EDGELABEL_CO
 	cargo build --release
 	@scripts/suites corpus
 
+.PHONY: model-test
+model-test: deps ## A real llama.cpp with a random model as judge (compiles it the first time)
+	@scripts/suites model
+
 .PHONY: lint
 lint: deps ## Formatting, clippy without warnings, shell scripts
 	@scripts/suites lint

@@ -17,6 +17,8 @@ pub(super) enum NoObject {
     None,
     /// An object begins and does not end.
     Cut,
+    /// An object has a number that no computer holds.
+    HugeNumber,
     /// An object has the same key twice: which value counts is anyone's guess.
     DuplicateKey,
 }
@@ -26,6 +28,7 @@ impl fmt::Display for NoObject {
         f.write_str(match self {
             Self::None => "there is no JSON object in it",
             Self::Cut => "its JSON object is cut off",
+            Self::HugeNumber => "it has a number out of range",
             Self::DuplicateKey => "its JSON object has a key twice",
         })
     }
@@ -35,6 +38,7 @@ impl fmt::Display for NoObject {
 pub(super) fn objects(text: &str) -> Result<Vec<Map<String, Value>>, NoObject> {
     let text = spoken(text);
     let mut found = Vec::new();
+    let mut nothing = NoObject::None;
     let mut at = 0;
     for _ in 0..TRIES {
         let Some(open) = text[at..].find('{') else { break };
@@ -48,10 +52,15 @@ pub(super) fn objects(text: &str) -> Result<Vec<Map<String, Value>>, NoObject> {
             Some(Err(error)) if error.is_data() => return Err(NoObject::DuplicateKey),
             // What follows is inside of the unfinished object and no answer of its own.
             Some(Err(error)) if error.is_eof() => return if found.is_empty() { Err(NoObject::Cut) } else { Ok(found) },
+            // A run of digits without end; the text around it may hold something better.
+            Some(Err(error)) if error.to_string().starts_with("number out of range") => {
+                nothing = NoObject::HugeNumber;
+                at += 1;
+            }
             _ => at += 1,
         }
     }
-    if found.is_empty() { Err(NoObject::None) } else { Ok(found) }
+    if found.is_empty() { Err(nothing) } else { Ok(found) }
 }
 
 /// The text after the thoughts: some templates write only the closing tag, or leave an empty pair of tags.
@@ -168,7 +177,7 @@ mod tests {
             (r#"{"a": {"b": 1}, "c": "half a sen"#, NoObject::Cut),
             (r#"{"a": 1, "a": 1}"#, NoObject::DuplicateKey),
             (r#"{"a": {"b": 1, "b": 2}}"#, NoObject::DuplicateKey),
-            (r#"{"a": 1e999}"#, NoObject::None),
+            (r#"{"a": 1e999}"#, NoObject::HugeNumber),
             ("<think>{\"a\":1}</think>", NoObject::None),
         ] {
             assert_eq!(objects(text), Err(why), "{text}");

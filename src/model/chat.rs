@@ -93,10 +93,10 @@ fn messages(request: &Request<'_>, dialect: &Dialect) -> Value {
     let mut content = vec![json!({ "type": "text", "text": text })];
     for image in request.images {
         let mut image = image.clone();
-        if !dialect.detail {
-            if let Some(link) = image.get_mut("image_url").and_then(Value::as_object_mut) {
-                link.remove("detail");
-            }
+        if !dialect.detail
+            && let Some(link) = image.get_mut("image_url").and_then(Value::as_object_mut)
+        {
+            link.remove("detail");
         }
         content.push(image);
     }

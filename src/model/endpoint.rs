@@ -47,7 +47,7 @@ pub(super) struct Endpoint {
 #[derive(Debug)]
 pub(super) enum Failure {
     /// It said no.
-    Complaint(Complaint, Pace),
+    Complaint(Box<Complaint>, Pace),
     /// No complete answer.
     Fault(http::Fault),
     /// An answer that is no chat completion: some other server, or a proxy's page.
@@ -142,11 +142,11 @@ impl Endpoint {
         };
         let pace = Pace::read(&answer.headers);
         if !(200..300).contains(&answer.status) {
-            return Err(Failure::Complaint(Complaint::read(answer.status, &answer.body), pace));
+            return Err(Failure::Complaint(Box::new(Complaint::read(answer.status, &answer.body)), pace));
         }
         let Ok(body) = serde_json::from_slice::<Value>(&answer.body) else { return Err(Failure::Foreign(answer.status)) };
         match Complaint::under_good_status(answer.status, &body) {
-            Some(complaint) => Err(Failure::Complaint(complaint, pace)),
+            Some(complaint) => Err(Failure::Complaint(Box::new(complaint), pace)),
             None => Ok(body),
         }
     }

@@ -549,6 +549,20 @@ fn a_failure_that_stays_is_asked_in_simpler_ways_and_then_given_up() {
 }
 
 #[test]
+fn a_form_that_is_refused_as_an_internal_error_is_still_understood() {
+    // llama-cpp-python 0.3.36 word for word.
+    let message = "1 validation error:\n  {'type': 'literal_error', 'loc': ('body', 'response_format', 'type'), 'msg': \"Input should be 'text' or 'json_object'\", 'input': 'json_schema'}";
+    let refused = json!({ "error": { "message": message, "type": "internal_server_error", "param": null, "code": null } });
+    let server = Server::start(move |_, asked| match rung(asked) {
+        "strict" | "schema" => Played::status(500, &refused),
+        _ => Played::says(GOOD),
+    });
+    let models = models(&server.url);
+    assert_eq!(ask(&models).unwrap().requests, 3);
+    assert_eq!(server.asked().iter().map(rung).collect::<Vec<_>>(), ["strict", "schema", "tool"]);
+}
+
+#[test]
 fn an_endpoint_that_is_back_is_noticed_before_the_pause_is_over() {
     let server = Server::start(|number, asked| match asked.path.as_str() {
         "/v1/models" => Played::status(if number < 6 { 503 } else { 200 }, "{}"),
