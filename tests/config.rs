@@ -279,6 +279,14 @@ fn a_later_file_amends_the_agent_of_the_same_path_and_adds_others() {
 }
 
 #[test]
+fn an_agent_for_objects_answers_all_their_attributes_unless_it_says_which() {
+    let config =
+        Here::with("[[agent]]\ntarget = \"objects\"\n[[agent]]\npath = \"/c\"\ntarget = \"objects\"\nclassification = [\"Car\"]\n");
+    let agents = config.load().unwrap().agents();
+    assert_eq!((&agents[0].classification[..], &agents[1].classification[..]), (&["*".to_owned()][..], &["Car".to_owned()][..]));
+}
+
+#[test]
 fn relative_paths_are_relative_to_the_file_that_names_them() {
     let here = Here::with("[encord]\nssh_key_file = \"key\"\n");
     here.write("conf.d/a.toml", "[media]\ncache_dir = \"cache\"\n[journal]\npath = \"/abs/j.db\"\n");

@@ -15,6 +15,6 @@ pub mod trigger;
 
 pub use error::{Error, Kind};
 pub use pool::{Pool, PoolLimits, PoolStats};
-pub use select::choose;
+pub use select::{choose, choose_attributes};
 pub use settings::{Existing, ReplyStyle, Settings, Target};
 pub use trigger::{Outcome, Trigger};

@@ -8,7 +8,7 @@ use crate::telemetry::Step;
 use super::editor::{EditorAgent, Ground};
 use super::report::Report;
 use super::save::{Ordered, SaveOrder};
-use super::{Error, Existing, Kind, Outcome, ReplyStyle, Settings, Trigger};
+use super::{Error, Existing, Kind, Outcome, ReplyStyle, Settings, Trigger, select};
 
 /// Each object is a picture and a model call of its own, so their number is bounded.
 const MOST_OBJECTS: usize = 20;
@@ -142,11 +142,7 @@ fn select<'a>(
             skip(&class.name, format!("a {} encloses nothing that could be cut out", object.shape));
             continue;
         };
-        let mut attributes: Vec<_> = class.attributes.iter().filter(|attribute| !attribute.archived).collect();
-        if !agent.classification.iter().any(|name| name == "*" || *name == class.name || class.hash.as_str() == name) {
-            attributes
-                .retain(|attribute| agent.classification.iter().any(|name| *name == attribute.name || attribute.hash.as_str() == name));
-        }
+        let mut attributes = select::choose_attributes(class, &agent.classification);
         if attributes.is_empty() {
             skip(&class.name, "has no attribute that this agent answers".into());
             continue;

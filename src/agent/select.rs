@@ -1,7 +1,7 @@
 //! Which classifications of the ontology an agent answers.
 
 use crate::encord::Ontology;
-use crate::encord::ontology::Classification;
+use crate::encord::ontology::{Attribute, Classification, ObjectClass};
 
 use super::{Error, Kind};
 
@@ -28,6 +28,14 @@ pub fn choose<'a>(ontology: &'a Ontology, wanted: &[String]) -> Result<Vec<&'a C
         ));
     }
     Ok(chosen)
+}
+
+/// The attributes of a class of objects that are named, by their own title or feature node hash or by that of the class;
+/// `*` stands for all. Archived ones do not count.
+pub fn choose_attributes<'a>(class: &'a ObjectClass, wanted: &[String]) -> Vec<&'a Attribute> {
+    let whole = wanted.iter().any(|name| name == "*" || *name == class.name || class.hash.as_str() == name);
+    let named = |attribute: &Attribute| wanted.iter().any(|name| *name == attribute.name || attribute.hash.as_str() == name);
+    class.attributes.iter().filter(|attribute| !attribute.archived && (whole || named(attribute))).collect()
 }
 
 fn one<'a>(offered: &[&'a Classification], name: &str) -> Result<&'a Classification, Error> {
@@ -79,7 +87,7 @@ fn shortened(text: &str, most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encord::ontology::{Attribute, AttributeKind};
+    use crate::encord::ontology::AttributeKind;
     use crate::ids::FeatureNodeHash;
 
     fn class(hash: &str, title: &str, archived: bool) -> Classification {
@@ -119,5 +127,27 @@ mod tests {
         let twice = hashes(&["Twice"]).unwrap_err();
         assert!(twice.contains("2 classifications") && twice.contains("bbbb, cccc"), "{twice}");
         assert!(hashes(&["Gone"]).is_err());
+    }
+
+    #[test]
+    fn attributes_of_objects_are_named_themselves_or_through_their_class() {
+        let attribute = |hash: &str, name: &str, archived| Attribute {
+            hash: FeatureNodeHash::new(hash),
+            name: name.into(),
+            required: false,
+            archived,
+            dynamic: false,
+            kind: AttributeKind::Text,
+        };
+        let class = ObjectClass {
+            hash: FeatureNodeHash::new("cccc"),
+            name: "Car".into(),
+            shape: "bounding_box".into(),
+            archived: false,
+            attributes: vec![attribute("a1", "Colour", false), attribute("a2", "Make", false), attribute("a3", "Gone", true)],
+        };
+        for (wanted, found) in [("*", 2), ("Car", 2), ("cccc", 2), ("Colour", 1), ("a2", 1), ("Gone", 0), ("Van", 0)] {
+            assert_eq!(choose_attributes(&class, &[wanted.to_owned()]).len(), found, "{wanted}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use url::{Host, Url};
 
-use super::file::{Target, WebhookSignature};
+use super::file::WebhookSignature;
 use super::problem::{Problem, nearest};
 use super::{Config, strict};
 use crate::http;
@@ -49,7 +49,7 @@ impl Config {
                 problems.push(self.problem(&key("model"), what));
             }
             let blank = agent.classification.iter().any(|title| title.trim().is_empty());
-            if agent.target == Target::Frame && (agent.classification.is_empty() || blank) {
+            if agent.classification.is_empty() || blank {
                 let what = "must name what to answer: titles or feature node hashes of classifications, or [\"*\"] for all";
                 problems.push(self.problem(&key("classification"), what));
             }

@@ -304,7 +304,8 @@ pub enum Detail {
 pub struct Agent {
     /// The webhook's path.
     pub path: AgentPath,
-    /// Titles or feature node hashes of the classifications to answer; `["*"]` for all of the ontology.
+    /// Titles or feature node hashes of the classifications to answer, or of classes of objects or their attributes;
+    /// `["*"]` for all of the ontology.
     pub classification: Vec<String>,
     /// The frame's classifications, or the attributes of the selected objects.
     pub target: Target,

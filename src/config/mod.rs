@@ -74,7 +74,7 @@ impl Config {
         origins.extend(inline_origins);
         let mut problems = Vec::new();
         let mut file: File = strict::read(merged, &mut problems);
-        complete(&mut file, &main);
+        complete(&mut file, &main, &origins);
         let mut config = Self { path: main, file, warnings, origins, inline };
         config.contradictions(&mut problems);
         Invalid::unless_none(problems)?;
@@ -165,10 +165,17 @@ fn in_home(text: &str, env: &Env) -> String {
     }
 }
 
-/// What the defaults leave open: an agent when none is written, and relative paths that no file names.
-fn complete(file: &mut File, main: &Path) {
+/// What the defaults leave open: an agent when none is written, what an agent for objects answers, and relative paths
+/// that no file names.
+fn complete(file: &mut File, main: &Path, origins: &BTreeMap<String, String>) {
     if file.agent.is_empty() {
         file.agent.insert("/".into(), file::Agent::default());
+    }
+    for (path, agent) in &mut file.agent {
+        let written = origins.contains_key(&format!("agent.{}.classification", strict::shown(path)));
+        if agent.target == file::Target::Objects && !written {
+            agent.classification = vec!["*".into()];
+        }
     }
     let directory = main.parent().unwrap_or(Path::new(""));
     for path in [&mut file.server.tls.certificate, &mut file.server.tls.private_key] {

@@ -36,6 +36,17 @@ fn schema_prints_what_the_model_would_be_asked_and_does_not_ask_it() {
 }
 
 #[test]
+fn schema_of_an_agent_for_objects_has_an_entry_for_each_class() {
+    let world = World::new();
+    let setup = world.setup().agent("/", "*", "target = \"objects\"");
+    setup.write();
+    let output = run(&setup, &["schema", "--project", &world.fixture.project]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let classes = json(&output)["objects"].as_array().unwrap().clone();
+    assert!(!classes.is_empty() && classes.iter().all(|class| class["schema"]["type"] == "object"), "{classes:?}");
+}
+
+#[test]
 fn schema_names_what_there_is_when_agent_or_classification_is_not() {
     let world = World::new();
     let setup = world.setup().agent("/", "Scene", "");
