@@ -140,7 +140,11 @@ impl Caller<'_> {
     fn take(&mut self, completion: Completion, ask: &Ask<'_>, search: &Search) -> Got {
         let endpoint = self.endpoint;
         endpoint.breaker.alive();
-        endpoint.memory.worked(ask.schema_id, search.dialect, search.address, &completion.served_by, search.belief, Instant::now());
+        let mut dialect = search.dialect;
+        if dialect.bound == TokenBound::Completion && completion.ignored_bound(search.sent) {
+            dialect.bound = TokenBound::Plain;
+        }
+        endpoint.memory.worked(ask.schema_id, dialect, search.address, &completion.served_by, search.belief, Instant::now());
         let (prompt, answer) = completion.tokens.unwrap_or_else(|| estimate(ask, self.images, &completion));
         if completion.tokens.is_some() {
             self.prompt_tokens += prompt;
@@ -223,6 +227,10 @@ impl Caller<'_> {
                 return Err(failed);
             }
             search.timed_out = true;
+            // Local servers that do not know the new name of the bound ignore it, and a model may run on without end.
+            if search.dialect.bound == TokenBound::Completion && endpoint.is_private() {
+                search.dialect.bound = TokenBound::Plain;
+            }
         }
         self.pause(Pace::default(), search, failed)
     }

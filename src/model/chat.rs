@@ -190,6 +190,14 @@ impl Completion {
     }
 }
 
+impl Completion {
+    /// Whether the server does not know `max_completion_tokens` and ignored that it was `bound`.
+    pub(super) fn ignored_bound(&self, bound: u32) -> bool {
+        let longer = self.tokens.is_some_and(|(_, answer)| answer > u64::from(bound));
+        longer || self.served_by.ends_with(" fp_ollama")
+    }
+}
+
 /// The arguments of tool calls, in the present and in the old form, as text or, against the protocol, as an object.
 fn calls(message: &Value) -> impl Iterator<Item = String> + '_ {
     let listed = message.get("tool_calls").and_then(Value::as_array).into_iter().flatten().filter_map(|call| call.get("function"));

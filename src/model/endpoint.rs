@@ -40,7 +40,7 @@ pub(super) struct Endpoint {
     client: http::Client,
     key_header: &'static str,
     gate: Gate,
-    places: OnceLock<usize>,
+    private: OnceLock<bool>,
 }
 
 /// What one request came to, when it did not end in an answer.
@@ -77,16 +77,22 @@ impl Endpoint {
             client,
             key_header,
             gate: Gate::default(),
-            places: OnceLock::new(),
+            private: OnceLock::new(),
         })
     }
 
     /// Calls it takes at once.
     fn places(&self) -> usize {
         match self.settings.max_concurrent {
-            0 => *self.places.get_or_init(|| if self.address.is_private() { 1 } else { 4 }),
+            0 if self.is_private() => 1,
+            0 => 4,
             configured => configured,
         }
+    }
+
+    /// Whether it is on this box or in its own network. The name is looked up once.
+    pub(super) fn is_private(&self) -> bool {
+        *self.private.get_or_init(|| self.address.is_private())
     }
 
     /// Sends one request to the address of this number and returns the body of a good answer.

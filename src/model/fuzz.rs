@@ -78,3 +78,25 @@ fn attributes() -> Vec<Attribute> {
         attribute("list", AttributeKind::Checklist(vec![choice("x", vec![]), choice("true", vec![])])),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    /// The seeds of the fuzzer, and each of them cut short and with its bytes turned.
+    #[test]
+    fn the_seeds_hold() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus-seeds/model_answer");
+        let mut count = 0;
+        for seed in std::fs::read_dir(folder).unwrap() {
+            let bytes = std::fs::read(seed.unwrap().path()).unwrap();
+            super::fuzz_answer(&bytes);
+            for at in 0..bytes.len() {
+                super::fuzz_answer(&bytes[..at]);
+                let mut turned = bytes.clone();
+                turned[at] ^= 1 << (at % 8);
+                super::fuzz_answer(&turned);
+            }
+            count += 1;
+        }
+        assert!(count >= 15);
+    }
+}

@@ -563,6 +563,24 @@ fn a_form_that_is_refused_as_an_internal_error_is_still_understood() {
 }
 
 #[test]
+fn a_server_that_ignores_the_new_name_of_the_bound_is_told_the_old_one() {
+    let server = Server::start(|number, _| {
+        let choice = json!({ "message": { "content": GOOD }, "finish_reason": "stop" });
+        let (usage, build) = if number == 0 { (900, "b1") } else { (9, "b1") };
+        Played::status(
+            200,
+            json!({ "choices": [choice], "usage": { "prompt_tokens": 9, "completion_tokens": usage }, "system_fingerprint": build }),
+        )
+    });
+    let models = models(&server.url);
+    ask(&models).unwrap();
+    ask(&models).unwrap();
+    assert_eq!(server.asked()[0].body["max_completion_tokens"], 200);
+    assert_eq!(server.asked()[1].body["max_tokens"], 200);
+    assert!(!server.asked()[1].has("/max_completion_tokens"));
+}
+
+#[test]
 fn an_endpoint_that_is_back_is_noticed_before_the_pause_is_over() {
     let server = Server::start(|number, asked| match asked.path.as_str() {
         "/v1/models" => Played::status(if number < 6 { 503 } else { 200 }, "{}"),

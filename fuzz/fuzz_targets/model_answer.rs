@@ -1,0 +1,4 @@
+//! Whatever an endpoint sends, what is accepted fits the ontology.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| edgelabel::model::fuzz_answer(bytes));
