@@ -16,6 +16,7 @@ pub mod value;
 
 mod check;
 mod layer;
+mod ready;
 mod secret;
 mod settings;
 mod show;
