@@ -15,6 +15,7 @@ pub mod names;
 mod patience;
 mod payload;
 mod probe;
+mod renewal;
 mod reply;
 mod route;
 mod rules;
@@ -78,6 +79,7 @@ impl Server {
             addresses.push(address);
             tokio::spawn(accept::accept_until(last, Arc::clone(&door), listener));
         }
+        tokio::spawn(renewal::keep_valid(Arc::clone(&door)));
         Ok(Self { door, addresses, phase })
     }
 

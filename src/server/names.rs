@@ -51,7 +51,9 @@ impl Names {
 }
 
 /// The addresses by which this box reaches others, and is reached: those of its default routes. No packet is sent.
+/// Temporary IPv6 addresses, which change every day, are left out.
 pub fn outward_addresses() -> BTreeSet<IpAddr> {
+    let lasting = lasting_ipv6(&read_to_string("/proc/self/net/if_inet6").unwrap_or_default());
     // Documentation addresses: always routed by default, never answered.
     let towards = [(IpAddr::from(Ipv4Addr::UNSPECIFIED), "192.0.2.1:9"), (IpAddr::from(Ipv6Addr::UNSPECIFIED), "[2001:db8::1]:9")];
     towards
@@ -61,7 +63,7 @@ pub fn outward_addresses() -> BTreeSet<IpAddr> {
             socket.connect(to).ok()?;
             socket.local_addr().ok().map(|address| address.ip())
         })
-        .filter(|address| !address.is_unspecified())
+        .filter(|address| !address.is_unspecified() && (address.is_ipv4() || lasting.contains(address)))
         .collect()
 }
 

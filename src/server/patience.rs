@@ -114,6 +114,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
             Poll::Ready(result) => {
                 if buf.filled().len() > before {
                     this.note_bytes();
+                    // Bytes that never pause would keep the timer from being asked.
+                    if !this.pulse.is_active() && Instant::now() >= this.deadline {
+                        return Poll::Ready(Err(too_slow("the caller sent for too long without a request")));
+                    }
                 }
                 Poll::Ready(result)
             }

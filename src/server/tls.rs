@@ -130,6 +130,11 @@ impl Tls {
         CertificateState { facts: current.loaded.facts.clone(), problem: current.problem.clone() }
     }
 
+    /// Where the files are.
+    pub(super) fn settings(&self) -> TlsSettings {
+        self.lock().settings.clone()
+    }
+
     /// The certificate that callers see at this moment.
     pub(super) fn leaf(&self) -> CertificateDer<'static> {
         self.lock().loaded.leaf.clone()

@@ -132,6 +132,11 @@ impl House {
         Ok(Client { stream: self.connect(versions, identity, b"http/1.1").await?, read: Vec::new() })
     }
 
+    /// A client in raw bytes that has agreed on another protocol.
+    pub async fn client_speaking(&self, protocol: &[u8]) -> Client {
+        Client { stream: self.connect(rustls::ALL_VERSIONS, None, protocol).await.unwrap(), read: Vec::new() }
+    }
+
     pub async fn http2(&self) -> SendRequest<AnyBody> {
         let stream = self.connect(rustls::ALL_VERSIONS, None, b"h2").await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
@@ -236,6 +241,13 @@ impl Client {
             assert!(read > 0, "the connection ended before the answer: {:?}", String::from_utf8_lossy(&self.read));
             self.read.extend_from_slice(&buffer[..read]);
         }
+    }
+
+    /// What comes next, or `None` at the end.
+    pub async fn text(&mut self) -> Option<String> {
+        let mut buffer = [0; 4096];
+        let read = self.stream.read(&mut buffer).await.unwrap_or(0);
+        (read > 0).then(|| String::from_utf8_lossy(&buffer[..read]).into_owned())
     }
 
     /// Whether the server ends the connection, by goodbye or by error, in this time.
