@@ -181,7 +181,9 @@ fn complete(file: &mut File, main: &Path, origins: &BTreeMap<String, String>) {
     let directory = main.parent().unwrap_or(Path::new(""));
     for path in [&mut file.server.tls.certificate, &mut file.server.tls.private_key] {
         if path.get().is_some_and(Path::is_relative) {
-            path.0 = directory.join(&path.0);
+            let whole = directory.join(&path.0);
+            // Only a process without a working directory has no absolute paths.
+            path.0 = std::path::absolute(&whole).unwrap_or(whole);
         }
     }
 }

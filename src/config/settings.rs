@@ -15,13 +15,16 @@ impl Config {
     pub fn encord(&self) -> Result<encord::Settings, Invalid> {
         let written = &self.file.encord;
         let key = "encord.ssh_key_file";
-        let missing_default = self.origin(key) == "default" && written.ssh_key_file.get().is_some_and(|path| !path.exists());
-        let found = if missing_default { None } else { self.secret(key, &written.ssh_key_file)? };
+        let missing = written.ssh_key_file.get().filter(|path| !self.inline.contains_key(key) && !path.exists());
+        let found = if missing.is_some() { None } else { self.secret(key, &written.ssh_key_file)? };
         let Some(ssh_key) = found else {
-            let what = "there is no Encord key: put an OpenSSH Ed25519 private key whose public half is registered at Encord \
-                        into /etc/edgelabel/encord_ed25519, or name another file here, or give it as the systemd credential \
-                        encord_ssh_key, or set the variable ENCORD_SSH_KEY_FILE or ENCORD_SSH_KEY";
-            return Err(Problem::new("", key, what).into());
+            let named = missing.map_or(String::new(), |path| format!("{} does not exist; ", path.display()));
+            let what = format!(
+                "there is no Encord key: {named}name a file with an OpenSSH Ed25519 private key whose public half is registered at Encord \
+                 (ssh-keygen -t ed25519 makes one), or give it as the systemd credential encord_ssh_key, or set the variable \
+                 ENCORD_SSH_KEY_FILE or ENCORD_SSH_KEY"
+            );
+            return Err(self.problem(key, what).into());
         };
         Ok(encord::Settings {
             domain: written.domain.0.clone(),

@@ -218,10 +218,8 @@ impl<'de> de::Deserializer<'de> for Strict<'_> {
             ValueKind::String(text) if name == "FilePath" && !text.is_empty() => {
                 let origin = self.value.origin().unwrap_or_default();
                 let beside = origin.rsplit_once(':').and_then(|(file, _)| Path::new(file).parent());
-                let whole = match beside {
-                    Some(directory) => directory.join(text),
-                    None => std::path::absolute(text).map_err(de::Error::custom)?,
-                };
+                let whole = beside.map_or_else(|| text.into(), |directory| directory.join(text));
+                let whole = std::path::absolute(whole).map_err(de::Error::custom)?;
                 visitor.visit_newtype_struct(whole.to_string_lossy().into_owned().into_deserializer())
             }
             _ => visitor.visit_newtype_struct(self),
