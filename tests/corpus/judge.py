@@ -2,16 +2,19 @@
 score_frames.py in the folder `tools` beside it, say which frame each picture shows.
 
 A file passes when every frame asked for is the right one and its colours are right; a broken file passes when it is
-refused. `--frames N` asks for at most N frames of each file (0: all that have a known truth)."""
+refused. `--frames N` asks for at most N frames of each file (0: all that have a known truth). With `--http` the files
+come by ranges over HTTP, from range_server.py in the same folder, instead of from the disk."""
 
 import argparse
 import collections
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 # Mean difference per channel above which the conversion to RGB is probably wrong (the judge's own bound).
 COLOUR_BOUND = 6
@@ -21,6 +24,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=4)
     parser.add_argument("--only", default="", help="files that match this regular expression")
+    parser.add_argument("--http", action="store_true")
     options = parser.parse_args()
 
     program = pathlib.Path(os.environ.get("EDGELABEL_BIN", "target/release/edgelabel")).resolve()
@@ -30,13 +34,12 @@ def main():
         if not needed.exists():
             sys.exit(f"{needed} is not there; EDGELABEL_CORPUS names the folder with manifest.json, EDGELABEL_BIN the program")
 
-    with tempfile.NamedTemporaryFile(suffix=".json") as report:
-        command = [sys.executable, judge, "--manifest", corpus / "manifest.json", "--media", corpus]
-        command += ["--per-file", str(options.frames), "--jobs", str(os.cpu_count() or 2), "--json", report.name]
-        command += ["--only", options.only] if options.only else []
-        command += [f"{program} frame {{file}} --frame {{frame}} --output {{out.png}}"]
-        subprocess.run(command, check=True)
-        frames = json.load(report)
+    server, url = serve(corpus, judge.with_name("range_server.py")) if options.http else (None, None)
+    try:
+        frames = scores(options, program, corpus, judge, url)
+    finally:
+        if server:
+            server.terminate()
 
     files = collections.defaultdict(list)
     for frame in frames:
@@ -46,6 +49,30 @@ def main():
         print(f"FAILED {name}")
     print(f"corpus: {len(files) - len(wrong)} passed, {len(wrong)} failed")
     sys.exit(1 if wrong or not files else 0)
+
+
+def scores(options, program, corpus, judge, url):
+    with tempfile.NamedTemporaryFile(suffix=".json") as report:
+        command = [sys.executable, judge, "--manifest", corpus / "manifest.json", "--media", corpus]
+        command += ["--per-file", str(options.frames), "--jobs", str(os.cpu_count() or 2), "--json", report.name]
+        command += ["--only", options.only] if options.only else []
+        command += ["--url", url] if url else []
+        command += [f"{program} frame {{file}} --frame {{frame}} --output {{out.png}}"]
+        subprocess.run(command, check=True)
+        return json.load(report)
+
+
+def serve(corpus, program):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen([sys.executable, program, corpus, str(port)])
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return server, f"http://127.0.0.1:{port}"
+        time.sleep(0.05)
+    sys.exit("range_server.py does not listen")
 
 
 def right(result):

@@ -89,7 +89,6 @@ class Daemon:
                     return
             except requests.RequestException:
                 pass
-            if "ready: triggers" in (self.folder / "daemon.log").read_text(): return
             time.sleep(0.005)
         raise RuntimeError("the daemon did not become ready:\n" + (self.folder / "daemon.log").read_text())
 

@@ -198,9 +198,7 @@ impl Daemon {
         let agent =
             ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(2))).build().new_agent();
         while self.started.elapsed() < Duration::from_secs(20) {
-            if agent.get(self.admin_url("/ready")).call().is_ok_and(|answer| answer.status() == 200)
-                || self.log().contains("ready: triggers are taken")
-            {
+            if agent.get(self.admin_url("/ready")).call().is_ok_and(|answer| answer.status() == 200) {
                 return self.started.elapsed();
             }
             std::thread::sleep(Duration::from_millis(10));

@@ -31,7 +31,7 @@ pub fn png(width: u32, height: u32, colour: [u8; 3]) -> Vec<u8> {
 /// frames are alike, and they take about as many bytes as a camera's.
 pub fn moving_bars(frame: u64, frames: u64, x: u32, y: u32) -> [u8; 3] {
     let moved = (u64::from(x) + 3 * frame) % 256;
-    let bar = (u64::from(y) + frame) / 24 % 2 == 0;
+    let bar = ((u64::from(y) + frame) / 24).is_multiple_of(2);
     let ground = (frame * 255 / frames) as u8;
     let grain = (x.wrapping_mul(2_654_435_761) ^ y.wrapping_mul(40_503)).rotate_left((frame % 31) as u32) as u8 % 24;
     if bar { [moved as u8, ground, 255 - ground] } else { [ground, 200 - grain, moved as u8] }
