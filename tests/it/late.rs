@@ -65,7 +65,7 @@ fn an_answer_survives_the_death_of_the_daemon() {
 fn a_save_that_encord_refuses_is_kept_as_refused_and_tried_again_on_command() {
     let world = World::new();
     let daemon = world.setup().agent("/", "Scene description", "").start();
-    world.fixture.backend.fail(Call::SaveRow, Fault::Envelope(403, "OPERATION_NOT_ALLOWED"), ALWAYS);
+    world.fixture.backend.fail(Call::SaveRow, Fault::Envelope(403, "AUTHORISATION_ERROR"), ALWAYS);
     let answer = daemon.trigger("/", &world.fixture.project, &world.fixture.image, 0);
     assert_eq!(answer.status, 403, "{answer:?}");
     let refused = pending(&daemon);

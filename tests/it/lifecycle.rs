@@ -12,6 +12,7 @@ fn a_trigger_in_flight_is_finished_after_sigterm_and_a_new_one_is_sent_away() {
     let mut daemon = world.setup().agent("/", "Scene description", "").start();
     world.model.quirks(|quirks| quirks.thinking_time = Duration::from_millis(1500));
     let client = daemon.client();
+    let body = serde_json::json!({"projectHash": world.fixture.project, "dataHash": world.fixture.image, "frame": 0}).to_string();
     let (first, late) = std::thread::scope(|scope| {
         let in_flight = scope.spawn(|| daemon.trigger("/", &world.fixture.project, &world.fixture.image, 0));
         while world.fixture.backend.calls().is_empty() {
@@ -21,7 +22,7 @@ fn a_trigger_in_flight_is_finished_after_sigterm_and_a_new_one_is_sent_away() {
         daemon.signal(Signal::TERM);
         std::thread::sleep(Duration::from_millis(200));
         // Either told so on a new connection, or the listener is closed already.
-        let late = client.post(daemon.url("/")).header("content-type", "application/json").send("{}");
+        let late = client.post(daemon.url("/")).header("content-type", "application/json").send(&body);
         let late = late.map(|answer| answer.status().as_u16());
         (in_flight.join().unwrap(), late)
     });

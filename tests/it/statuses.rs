@@ -8,7 +8,7 @@ use crate::spine::World;
 use crate::support::backend::{Call, Clip, Content, Still};
 use crate::support::daemon::{Answer, Daemon, write_private};
 use crate::support::faults::Fault;
-use crate::support::media::jpeg;
+use crate::support::media::png;
 use crate::support::model::Turn;
 
 const ALWAYS: usize = usize::MAX;
@@ -216,15 +216,15 @@ fn broken_or_unsupported_media_is_422() {
     let project = world.fixture.project.clone();
     let mut store = world.fixture.backend.store();
     let still = |file: String, mime: &str| Still { file, mime: mime.into(), width: 64, height: 64 };
-    let mut half = jpeg(640, 480, [9, 99, 199]);
+    let mut half = png(640, 480, [9, 99, 199]);
     half.truncate(half.len() / 2);
-    let half = store.add_file("half.jpg", "image/jpeg", half);
+    let half = store.add_file("half.png", "image/png", half);
     let empty = store.add_file("empty.jpg", "image/jpeg", Vec::new());
     let html = store.add_file("film.mp4", "video/mp4", b"<html>not found</html>".repeat(20));
     let sound = store.add_file("talk.mp3", "audio/mpeg", b"ID3\x04\0\0\0\0\0\0".repeat(50));
     let clip = Clip { file: html, mime: "video/mp4".into(), width: 64, height: 64, fps: 10.0, frames: 10 };
     let items = [
-        store.add_item(&project, "half.jpg", Content::Image(still(half, "image/jpeg"))),
+        store.add_item(&project, "half.png", Content::Image(still(half, "image/png"))),
         store.add_item(&project, "empty.jpg", Content::Image(still(empty, "image/jpeg"))),
         store.add_item(&project, "film.mp4", Content::Video(clip)),
         store.add_item(&project, "talk.mp3", Content::Other("AUDIO".into(), still(sound, "audio/mpeg"))),

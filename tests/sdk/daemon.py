@@ -81,7 +81,7 @@ class Daemon:
         return title.lower().replace(" ", "-")
 
     def wait_ready(self):
-        for _ in range(2000):
+        for _ in range(10000):
             if self.process.poll() is not None:
                 break
             try:

@@ -197,13 +197,13 @@ impl Daemon {
     pub fn wait_ready(&self) -> Duration {
         let agent =
             ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(2))).build().new_agent();
-        while self.started.elapsed() < Duration::from_secs(20) {
+        while self.started.elapsed() < Duration::from_secs(60) {
             if agent.get(self.admin_url("/ready")).call().is_ok_and(|answer| answer.status() == 200) {
                 return self.started.elapsed();
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        panic!("not ready after 20 s:\n{}", self.log());
+        panic!("not ready after 60 s:\n{}", self.log());
     }
 
     /// The box's own authority, as PEM.

@@ -85,8 +85,8 @@ impl Reply {
 pub trait Handler: Send + Sync + 'static {
     fn answer(&self, request: &Request) -> Reply;
 
-    fn sent(&self, request: &Request, reply: &Reply, body_bytes: u64) {
-        let _ = (request, reply, body_bytes);
+    fn sent(&self, request: &Request, body_bytes: u64) {
+        let _ = (request, body_bytes);
     }
 }
 
@@ -181,7 +181,7 @@ fn serve(
         }
         let reply = handler.answer(&request);
         let (sent, keep) = write_reply(wire.get_mut().as_mut(), &request, &reply);
-        handler.sent(&request, &reply, sent);
+        handler.sent(&request, sent);
         if !keep {
             return Ok(());
         }

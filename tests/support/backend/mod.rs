@@ -163,7 +163,7 @@ impl Backend {
         self.inner.faults.clear();
     }
 
-    /// Everything received so far, in the order in which it was answered.
+    /// Everything received so far, in the order in which it was answered; bytes are known once an answer is out.
     pub fn records(&self) -> Vec<Record> {
         self.inner.records.lock().unwrap().clone()
     }
@@ -207,18 +207,29 @@ impl Backend {
 }
 
 impl Inner {
-    fn record(&self, call: Call, request: &Request, reply: &Reply, bytes: u64) {
+    /// Notes a call before its answer goes out, so that whoever got the answer finds the call noted.
+    fn record(&self, call: Call, request: &Request, reply: &Reply) {
         let code = serde_json::from_slice::<Value>(&reply.body)
             .ok()
             .filter(|body| body["status"].as_u64().is_some_and(|status| status != 200))
             .and_then(|body| body["response"][0].as_str().map(str::to_owned));
-        let record = Record { call, request: request.clone(), status: reply.status, code, bytes, finished: Instant::now() };
+        let record = Record { call, request: request.clone(), status: reply.status, code, bytes: 0, finished: Instant::now() };
         let mut records = self.records.lock().unwrap();
         // A backend that is left running must not grow without end.
         if records.len() >= 20_000 {
             records.drain(..10_000);
         }
         records.push(record);
+    }
+
+    /// Completes the note when the answer is out.
+    fn complete(&self, request: &Request, bytes: u64) {
+        let mut records = self.records.lock().unwrap();
+        let same = |record: &&mut Record| record.request.connection == request.connection && record.request.at == request.at;
+        if let Some(record) = records.iter_mut().rev().find(same) {
+            record.bytes = bytes;
+            record.finished = Instant::now();
+        }
     }
 
     fn with_faults(&self, call: Call, proper: impl FnOnce() -> Reply) -> Reply {
@@ -244,11 +255,12 @@ impl Handler for Api {
             path if path.starts_with("/v2/public/") => v2::answer(&self.0, request),
             _ => Reply::json(404, &serde_json::json!({"detail": "Not Found"})),
         });
+        self.0.record(call, request, &reply);
         reply.header("date", http_date(self.0.behaviour().now()))
     }
 
-    fn sent(&self, request: &Request, reply: &Reply, bytes: u64) {
-        self.0.record(kind_of(request), request, reply, bytes);
+    fn sent(&self, request: &Request, bytes: u64) {
+        self.0.complete(request, bytes);
     }
 }
 
@@ -256,11 +268,13 @@ struct MediaStore(Arc<Inner>);
 
 impl Handler for MediaStore {
     fn answer(&self, request: &Request) -> Reply {
-        self.0.with_faults(Call::Media, || storage::answer(&self.0, request))
+        let reply = self.0.with_faults(Call::Media, || storage::answer(&self.0, request));
+        self.0.record(Call::Media, request, &reply);
+        reply
     }
 
-    fn sent(&self, request: &Request, reply: &Reply, bytes: u64) {
-        self.0.record(Call::Media, request, reply, bytes);
+    fn sent(&self, request: &Request, bytes: u64) {
+        self.0.complete(request, bytes);
     }
 }
 
