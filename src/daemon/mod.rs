@@ -76,81 +76,132 @@ async fn live(source: &Source, config: Config, logs: &LogControl, passed: Vec<Tc
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
 
-    let settings = config.server()?;
-    let metrics = Arc::new(Metrics::default());
-    let journal = Arc::new(Journal::new(config.journal()));
-    let health = Arc::new(Health::default());
-    health.note("journal", journal.prove().map_err(|error| error.to_string()));
-
-    let parts = Parts::build(&config, &journal, None)?;
-    let media = parts.media.clone();
-    tokio::task::spawn_blocking(move || media.prove(&Deadline::after(PROOF_TIME))).await??;
-    health.note("decoder", Ok(()));
-
-    let desk = Arc::new(Desk::new(parts, Arc::clone(&journal), Arc::clone(&metrics), Arc::clone(&health)));
-    let for_replay = Arc::clone(&desk);
-    let replay = Replay::start(Arc::clone(&journal), move || for_replay.agent())?;
-    desk.set_bell(replay.bell());
-    let for_pool = Arc::clone(&desk);
-    let pool = Arc::new(Pool::new(config.pool(), move |trigger| for_pool.handle(trigger))?);
-
-    let listeners = match Listeners::passed(passed) {
-        Some(passed) => passed,
-        None => Listeners::bind(&settings.listen)?,
-    };
-    let server = Arc::new(Server::start(&settings, listeners, Arc::clone(&pool), Arc::clone(&metrics))?);
-    let watchdog = Watchdog::asked_for().map(|watchdog| {
-        let proof = Arc::new(Proof::new(&server, &pool, &desk));
-        let count = Arc::clone(&metrics);
-        tokio::spawn(watchdog.keep(move || Arc::clone(&proof).of_work(), move |ping| noted(&count, ping)))
-    });
-    let view = Arc::new(View {
-        server: Arc::clone(&server),
-        pool: Arc::clone(&pool),
-        journal: Arc::clone(&journal),
-        health,
-        tls: settings.tls.clone(),
-        agents: Mutex::new(settings.agent_paths.clone()),
-        started: time::OffsetDateTime::now_utc().unix_timestamp(),
-        draining: AtomicBool::new(false),
-    });
-    let _admin = Admin::start(&config.admin()?, view.admin(&metrics))?;
-    let status = format!("answering the label editor on {}", addresses(&server));
+    let daemon = Daemon::start(config, passed).await?;
+    let status = format!("answering the label editor on {}", addresses(&daemon.server));
     systemd::ready(&status);
-    tracing::info!(addresses = ?server.addresses(), agents = ?settings.agent_paths, "ready: triggers are taken");
-
+    tracing::info!("ready: triggers are taken");
     loop {
         tokio::select! {
             () = ring(&mut terminate) => break,
             () = ring(&mut interrupt) => break,
             () = ring(&mut hang_up) => {
                 systemd::reloading();
-                reload(source, &desk, &server, &view, logs).await;
+                daemon.reload(source, logs).await;
                 systemd::ready(&status);
             }
         }
     }
+    daemon.stop().await
+}
 
-    systemd::stopping("finishing the running triggers", settings.shutdown_grace + LAST_ANSWERS);
-    view.draining.store(true, Ordering::SeqCst);
-    server.drain();
-    pool.drain();
-    let waiting = Arc::clone(&pool);
-    let grace = settings.shutdown_grace;
-    let all_done = tokio::task::spawn_blocking(move || waiting.wait_idle(grace)).await?;
-    if !all_done {
-        tracing::warn!("some triggers did not finish within server.shutdown_grace; answers that were paid for are in the journal");
+/// The parts at work.
+struct Daemon {
+    desk: Arc<Desk>,
+    pool: Arc<Pool>,
+    server: Arc<Server>,
+    view: Arc<View>,
+    journal: Arc<Journal>,
+    replay: Replay,
+    watchdog: Option<tokio::task::JoinHandle<()>>,
+    /// Answers for as long as it lives.
+    _admin: Admin,
+    shutdown_grace: Duration,
+}
+
+impl Daemon {
+    /// Puts the parts together. Encord, media stores and models may be down; what is on this box must work.
+    async fn start(config: Config, passed: Vec<TcpListener>) -> anyhow::Result<Self> {
+        let settings = config.server()?;
+        let metrics = Arc::new(Metrics::default());
+        let journal = Arc::new(Journal::new(config.journal()));
+        let health = Arc::new(Health::default());
+        health.note("journal", journal.prove().map_err(|error| error.to_string()));
+
+        let parts = Parts::build(&config, &journal, None)?;
+        let media = parts.media.clone();
+        tokio::task::spawn_blocking(move || media.prove(&Deadline::after(PROOF_TIME))).await??;
+        health.note("decoder", Ok(()));
+
+        let desk = Arc::new(Desk::new(parts, Arc::clone(&journal), Arc::clone(&metrics), Arc::clone(&health)));
+        let for_replay = Arc::clone(&desk);
+        let replay = Replay::start(Arc::clone(&journal), move || for_replay.agent())?;
+        desk.set_bell(replay.bell());
+        let for_pool = Arc::clone(&desk);
+        let pool = Arc::new(Pool::new(config.pool(), move |trigger| for_pool.handle(trigger))?);
+
+        let listeners = match Listeners::passed(passed) {
+            Some(passed) => passed,
+            None => Listeners::bind(&settings.listen)?,
+        };
+        let server = Arc::new(Server::start(&settings, listeners, Arc::clone(&pool), Arc::clone(&metrics))?);
+        let watchdog = Watchdog::asked_for().map(|watchdog| {
+            let proof = Arc::new(Proof::new(&server, &pool, &desk));
+            let count = Arc::clone(&metrics);
+            tokio::spawn(watchdog.keep(move || Arc::clone(&proof).of_work(), move |ping| noted(&count, ping)))
+        });
+        let view = Arc::new(View {
+            server: Arc::clone(&server),
+            pool: Arc::clone(&pool),
+            journal: Arc::clone(&journal),
+            health,
+            tls: settings.tls.clone(),
+            agents: Mutex::new(settings.agent_paths.clone()),
+            started: time::OffsetDateTime::now_utc().unix_timestamp(),
+            draining: AtomicBool::new(false),
+        });
+        let admin = Admin::start(&config.admin()?, view.admin(&metrics))?;
+        Ok(Self { desk, pool, server, view, journal, replay, watchdog, _admin: admin, shutdown_grace: settings.shutdown_grace })
     }
-    server.close(LAST_ANSWERS).await;
-    if let Some(watchdog) = watchdog {
-        watchdog.abort();
+
+    /// Takes a new configuration whole or not at all. Running triggers keep the parts they began with.
+    async fn reload(&self, source: &Source, logs: &LogControl) {
+        tracing::info!("reading the configuration again");
+        let (source, desk) = (source.clone(), Arc::clone(&self.desk));
+        let taken = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
+            let config = source.read()?;
+            let settings = config.server()?;
+            desk.replace(&config)?;
+            Ok((settings, config.log()))
+        })
+        .await;
+        match taken {
+            Ok(Ok((settings, log))) => {
+                self.view.set_agents(settings.agent_paths.clone());
+                if let Err(cause) = self.server.reconfigure(&settings) {
+                    tracing::error!(%cause, "the new certificate cannot be used; the old one stays in use");
+                }
+                if let Err(cause) = logs.set_level(&log.level) {
+                    tracing::error!(%cause, "the log level stays as it was");
+                }
+                tracing::info!("the new configuration is in force (listening addresses and pool sizes need a restart)");
+            }
+            Ok(Err(error)) => tracing::error!("the new configuration is refused, the old one stays in force: {error:#}"),
+            Err(panic) => tracing::error!(%panic, "reading the configuration panicked; the old one stays in force"),
+        }
     }
-    tokio::task::spawn_blocking(move || drop(replay)).await?;
-    if let Err(error) = journal.checkpoint() {
-        tracing::warn!(%error, "the journal could not be tidied; nothing is lost");
+
+    /// Takes no more triggers, lets the running ones finish within the grace, and leaves the journal in order.
+    async fn stop(self) -> anyhow::Result<()> {
+        systemd::stopping("finishing the running triggers", self.shutdown_grace + LAST_ANSWERS);
+        self.view.draining.store(true, Ordering::SeqCst);
+        self.server.drain();
+        self.pool.drain();
+        let (pool, grace) = (Arc::clone(&self.pool), self.shutdown_grace);
+        if !tokio::task::spawn_blocking(move || pool.wait_idle(grace)).await? {
+            tracing::warn!("some triggers did not finish within server.shutdown_grace; answers that were paid for are in the journal");
+        }
+        self.server.close(LAST_ANSWERS).await;
+        if let Some(watchdog) = self.watchdog {
+            watchdog.abort();
+        }
+        let (replay, journal) = (self.replay, self.journal);
+        tokio::task::spawn_blocking(move || drop(replay)).await?;
+        if let Err(error) = journal.checkpoint() {
+            tracing::warn!(%error, "the journal could not be tidied; nothing is lost");
+        }
+        tracing::info!("stopped");
+        Ok(())
     }
-    tracing::info!("stopped");
-    Ok(())
 }
 
 fn addresses(server: &Server) -> String {
@@ -168,32 +219,5 @@ fn noted(metrics: &Metrics, ping: Result<(), String>) {
 async fn ring(signal: &mut Signal) {
     if signal.recv().await.is_none() {
         std::future::pending::<()>().await;
-    }
-}
-
-/// Takes a new configuration whole or not at all. Running triggers keep the parts they began with.
-async fn reload(source: &Source, desk: &Arc<Desk>, server: &Server, view: &View, logs: &LogControl) {
-    tracing::info!("reading the configuration again");
-    let (source, desk) = (source.clone(), Arc::clone(desk));
-    let taken = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
-        let config = source.read()?;
-        let settings = config.server()?;
-        desk.replace(&config)?;
-        Ok((settings, config.log()))
-    })
-    .await;
-    match taken {
-        Ok(Ok((settings, log))) => {
-            view.set_agents(settings.agent_paths.clone());
-            if let Err(cause) = server.reconfigure(&settings) {
-                tracing::error!(%cause, "the new certificate cannot be used; the old one stays in use");
-            }
-            if let Err(cause) = logs.set_level(&log.level) {
-                tracing::error!(%cause, "the log level stays as it was");
-            }
-            tracing::info!("the new configuration is in force (listening addresses and pool sizes need a restart)");
-        }
-        Ok(Err(error)) => tracing::error!("the new configuration is refused, the old one stays in force: {error:#}"),
-        Err(panic) => tracing::error!(%panic, "reading the configuration panicked; the old one stays in force"),
     }
 }
