@@ -65,7 +65,7 @@ impl EditorAgent {
             return Err(Error::new(Kind::Unprocessable, message));
         }
         let order = order(trigger, agent, ground, &row, &reply)?;
-        let told = (agent.reply == ReplyStyle::Summary).then(|| summary(trigger.frame, &reply.left_out));
+        let told = (agent.reply == ReplyStyle::Summary).then(|| summary(&order, &reply.left_out));
         self.deliver(trigger, agent, &order, told, report)
     }
 
@@ -170,8 +170,9 @@ fn order(trigger: &Trigger, agent: &Settings, ground: &Ground, row: &LabelRow, r
     Ok(SaveOrder { project: trigger.project.clone(), label: row.label_hash().clone(), frame: trigger.frame, answers })
 }
 
-fn summary(frame: u64, left_out: &[String]) -> String {
-    let mut text = format!("saved for frame {frame}");
+fn summary(order: &SaveOrder, left_out: &[String]) -> String {
+    let said: Vec<String> = order.answers.iter().flat_map(|ordered| ordered.answer.spoken()).collect();
+    let mut text = format!("saved for frame {}: {}", order.frame, said.join("; "));
     if !left_out.is_empty() {
         text.push_str(&format!("; left unanswered: {}", left_out.join(", ")));
     }

@@ -46,7 +46,7 @@ impl From<encord::Error> for Error {
     fn from(error: encord::Error) -> Self {
         use encord::Error as E;
         let kind = match &error {
-            E::KeyRefused { .. } | E::Forbidden { .. } => Kind::Forbidden,
+            E::KeyRefused { .. } | E::Forbidden { .. } | E::Refused { status: 401 | 403, .. } => Kind::Forbidden,
             E::NotInProject { .. } => Kind::NotFound,
             E::ManyRows { .. } | E::Unsupported { .. } | E::FrameOutOfRange { .. } => Kind::Unprocessable,
             E::Key { .. } | E::Clock { .. } | E::Unreachable { .. } | E::Refused { .. } | E::Malformed { .. } => Kind::Upstream,

@@ -80,6 +80,18 @@ impl PreparedAnswer {
         Ok(Self { feature: class.hash.clone(), target, entries, confidence, created: dates::long(now) })
     }
 
+    /// The answers in words, root attribute first: `Weather: Cloudy`.
+    pub fn spoken(&self) -> Vec<String> {
+        let label = |option: &Value| option["name"].as_str().unwrap_or_default().to_owned();
+        let words = |answers: &Value| match answers {
+            Value::String(text) => text.clone(),
+            Value::Array(options) => options.iter().map(label).collect::<Vec<_>>().join(", "),
+            other => other.to_string(),
+        };
+        let entries = self.entries.iter().rev();
+        entries.map(|entry| format!("{}: {}", entry.json["name"].as_str().unwrap_or_default(), words(&entry.json["answers"]))).collect()
+    }
+
     /// Renders answers to attributes of the object that has this hash in the row.
     ///
     /// # Errors

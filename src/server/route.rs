@@ -101,6 +101,9 @@ async fn judge(
         let _ = read_body(door, &rules.limits, body).await;
         return Ok(Reply::test());
     }
+    if door.is_draining() {
+        return Err(Reply::shutting_down());
+    }
     let unauthentic = |why: auth::Unauthentic| {
         door.warn_of_unauthentic(&why, visit.address, id);
         Reply::unauthentic()
@@ -175,9 +178,6 @@ fn take_event(event: &Event, provenance: Provenance, id: RequestId) -> Result<Re
 
 /// Hands a trigger to the pool. If the caller goes away, a trigger that has begun goes on without them.
 async fn run(door: &Door, rules: &Rules, visit: &Visit, trigger: Trigger) -> Result<Reply, Reply> {
-    if door.is_draining() {
-        return Err(Reply::shutting_down());
-    }
     let begun = Instant::now();
     let line = tracing::info_span!(
         "trigger", request = %trigger.id, agent = trigger.agent, project = %trigger.project, data = %trigger.data, frame = trigger.frame,
