@@ -32,7 +32,7 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// hyper refuses headers larger than this by itself, without a word to the page; smaller ones that are still too large
 /// are refused by the router, which can explain.
 const HYPER_HEADER_BYTES: usize = 64 * 1024;
-const HYPER_HEADERS: usize = 128;
+const HYPER_HEADERS: usize = 256;
 
 /// What a caller may send ahead on one HTTP/2 connection before we have read it.
 const HTTP2_WINDOW: u32 = 64 * 1024;
@@ -68,14 +68,18 @@ pub(super) async fn serve(door: Arc<Door>, stream: TcpStream, address: SocketAdd
     if http2 {
         drive(http2_settings(&rules.limits).serve_connection(io, service), &guest, phase).await;
     } else {
-        drive(http1_settings().serve_connection(io, service), &guest, phase).await;
+        drive(http1_settings(&rules.limits).serve_connection(io, service), &guest, phase).await;
     }
 }
 
-fn http1_settings() -> http1::Builder {
+fn http1_settings(limits: &Limits) -> http1::Builder {
     let mut settings = http1::Builder::new();
     // The timers of `Patient` take the place of hyper's.
-    settings.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HYPER_HEADER_BYTES).max_headers(HYPER_HEADERS);
+    settings
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_buf_size(HYPER_HEADER_BYTES.max(2 * limits.header_bytes))
+        .max_headers(HYPER_HEADERS);
     settings
 }
 
@@ -84,7 +88,7 @@ fn http2_settings(limits: &Limits) -> http2::Builder<TokioExecutor> {
     settings
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams_per_connection)
-        .max_header_list_size(HYPER_HEADER_BYTES as u32)
+        .max_header_list_size(u32::try_from(HYPER_HEADER_BYTES.max(2 * limits.header_bytes)).unwrap_or(u32::MAX))
         .initial_stream_window_size(HTTP2_WINDOW)
         .initial_connection_window_size(HTTP2_WINDOW)
         .max_send_buf_size(64 * 1024)
