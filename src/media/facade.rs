@@ -197,8 +197,12 @@ impl Media {
         loop {
             let mut item = self.store.open(link, renew, deadline)?;
             let result = kind::decide(item.head(), claims)
-                .and_then(|_| self.decode(&mut item, &link.title, want, deadline))
-                .and_then(|frame| item.confirm(deadline).map(|()| frame));
+                .and_then(|_| self.decode(&mut item, &link.title, want, deadline));
+            // Also a failure counts only when the store still has what was read.
+            let result = match (result, item.confirm(deadline)) {
+                (Ok(_), Err(error)) | (Err(error), _) => Err(error),
+                (frame, Ok(())) => frame,
+            };
             // The store has another file under this link than a moment ago: the new one counts, from the start.
             if result.is_err() && item.changed() && !changed_once {
                 changed_once = true;
