@@ -415,3 +415,46 @@ fn the_sign_in_check_tells_a_refused_key_from_an_accepted_one() {
     let stub = Stub::start(|_| status(404, "{}"));
     assert!(matches!(stub.encord().project(&project(), &soon()), Err(Error::Forbidden { .. })));
 }
+
+/// A TLS server on loopback whose certificate, valid in 2001 only, is its own trust anchor.
+fn server_of_long_ago(folder: &std::path::Path) -> (String, std::path::PathBuf) {
+    let mut parameters = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    (parameters.not_before, parameters.not_after) = (rcgen::date_time_ymd(2001, 1, 1), rcgen::date_time_ymd(2001, 12, 31));
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = parameters.self_signed(&key).unwrap();
+    let ca_file = folder.join("ca.pem");
+    std::fs::write(&ca_file, certificate.pem()).unwrap();
+    let private = rustls_pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], private)
+        .unwrap();
+    let config = std::sync::Arc::new(config);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let domain = format!("https://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut connection = rustls::ServerConnection::new(config.clone()).unwrap();
+            let _ = connection.complete_io(&mut stream);
+        }
+    });
+    (domain, ca_file)
+}
+
+#[test]
+fn a_certificate_out_of_date_names_the_clock() {
+    let folder = tempfile::tempdir().unwrap();
+    let (domain, ca_file) = server_of_long_ago(folder.path());
+    let settings = super::Settings {
+        domain,
+        ssh_key: crate::ids::Secret::new(super::stub::KEY),
+        ssh_key_origin: "test".into(),
+        ssh_key_password: None,
+        ca_file: Some(ca_file),
+        ontology_ttl: Duration::ZERO,
+    };
+    let error = super::Encord::new(settings).unwrap().project(&project(), &soon()).unwrap_err();
+    assert!(matches!(error, Error::Clock { seconds } if seconds > 20 * 365 * 86400), "{error}");
+}

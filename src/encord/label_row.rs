@@ -64,10 +64,10 @@ impl LabelRow {
             return Err(Error::Unsupported { what: "an item that keeps its labels in spaces (data group or scene)".into() });
         }
         let data_type = text("data_type").ok_or_else(|| malformed("data_type is missing"))?;
-        let units = fields.get("data_units").and_then(|units| raw::fields(units)).ok_or_else(|| malformed("data_units is missing"))?;
+        let units = fields.get("data_units").and_then(|units| raw::count(units)).ok_or_else(|| malformed("data_units is missing"))?;
         let kind = match data_type.to_ascii_lowercase().as_str() {
             "image" => RowKind::Image,
-            "img_group" => RowKind::ImageGroup(units.len() as u64),
+            "img_group" => RowKind::ImageGroup(units),
             "video" => RowKind::Video,
             other => return Err(unsupported_type(other)),
         };

@@ -122,10 +122,10 @@ impl LabelRow {
 
     /// The label lists of one frame of a unit.
     fn labels_on(&self, unit: &super::label_row::Unit, frame: u64) -> Option<Fields> {
-        let labels = raw::fields(unit.fields.get("labels")?)?;
+        let labels = unit.fields.get("labels")?;
         match self.kind() {
-            RowKind::Video => raw::fields(labels.get(&frame.to_string())?),
-            RowKind::Image | RowKind::ImageGroup(_) => Some(labels),
+            RowKind::Video => raw::fields(raw::pick(labels, &frame.to_string())?),
+            RowKind::Image | RowKind::ImageGroup(_) => raw::fields(labels),
         }
     }
 }

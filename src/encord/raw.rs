@@ -1,8 +1,10 @@
 //! JSON objects whose values stay the text they were: what is not changed is written back literally.
 
+use std::borrow::Cow;
+
 use indexmap::IndexMap;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer as _, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 /// An object's fields in their order, each value as its literal text.
@@ -11,6 +13,37 @@ pub(super) type Fields = IndexMap<String, Box<RawValue>>;
 /// Reads an object one level deep.
 pub(super) fn fields(json: &RawValue) -> Option<Fields> {
     serde_json::from_str(json.get()).ok()
+}
+
+/// One field of an object that may have a hundred thousand: the others are passed over, not copied.
+pub(super) fn pick<'a>(json: &'a RawValue, key: &str) -> Option<&'a RawValue> {
+    struct Pick<'k>(&'k str);
+    impl<'de> Visitor<'de> for Pick<'_> {
+        type Value = Option<&'de RawValue>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut found = None;
+            while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+                if key == self.0 {
+                    found = Some(map.next_value()?);
+                } else {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+            Ok(found)
+        }
+    }
+    serde_json::Deserializer::from_str(json.get()).deserialize_map(Pick(key)).ok().flatten()
+}
+
+/// How many fields an object has, without copying them.
+pub(super) fn count(json: &RawValue) -> Option<u64> {
+    let fields: IndexMap<String, IgnoredAny> = serde_json::from_str(json.get()).ok()?;
+    Some(fields.len() as u64)
 }
 
 /// Reads a list one level deep, without copying its items.
