@@ -20,15 +20,19 @@ pub mod prepared;
 mod raw;
 mod regions;
 pub mod requests;
+pub mod rows;
+pub mod state;
 
 pub use answer::{Answer, AnswerValue, AttributeAnswer};
-pub use client::{Encord, Project, RowSummary, Settings};
+pub use client::{Encord, Project, Settings};
 pub use error::Error;
 pub use label_row::{LabelRow, RowKind};
-pub use merge::{ExistingAnswer, Fingerprint, Merged};
+pub use merge::{ExistingAnswer, Merged};
 pub use objects::FrameObject;
 pub use ontology::Ontology;
 pub use prepared::PreparedAnswer;
+pub use rows::RowSummary;
+pub use state::Fingerprint;
 
 #[cfg(test)]
 mod client_tests;

@@ -11,10 +11,11 @@ use crate::media::Region;
 use super::Error;
 use super::frames::Ranges;
 use super::label_row::{LabelRow, RowKind, malformed};
-use super::merge::{Answers, Merged, add_answer, prepared_answers};
+use super::merge::Merged;
 use super::prepared::PreparedAnswer;
 use super::raw::{self, Fields};
 use super::regions::region_of;
+use super::state::{Answers, add_answer, prepared_answers};
 
 /// An object on a frame.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,7 +2,7 @@
 
 use crate::ids::FeatureNodeHash;
 
-/// The structure under `editor` (protocol 4.2).
+/// The structure under `editor` of an ontology.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ontology {
     /// Object classes.
