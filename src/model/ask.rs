@@ -25,7 +25,7 @@ const MOST_SHEETS: usize = 24;
 
 /// Asks `endpoint` all of `question`.
 pub(super) fn ask(endpoint: &Endpoint, question: &Question<'_>, outline: &Outline<'_>, deadline: &Deadline) -> Result<Reply, Error> {
-    endpoint.admit()?;
+    endpoint.admit(deadline)?;
     let images = chat::image_parts(question.pictures, &endpoint.settings.detail);
     let mut caller = Caller { endpoint, deadline, images: &images, requests: 0, prompt_tokens: 0, answer_tokens: 0 };
     let mut values: Values = vec![None; outline.nodes.len()];

@@ -78,6 +78,8 @@ struct Search {
     address: usize,
     addresses_left: usize,
     tries: usize,
+    /// The endpoint counts as down; this is the call that finds out.
+    probing: bool,
     timed_out: bool,
     /// How long to believe that the changes were needed.
     belief: Duration,
@@ -90,6 +92,7 @@ impl Caller<'_> {
     pub(super) fn complete(&mut self, ask: &Ask<'_>) -> Result<Got, Error> {
         let endpoint = self.endpoint;
         let (dialect, proven) = endpoint.memory.recall(ask.schema_id, Instant::now());
+        let probing = endpoint.breaker.is_down();
         let mut search = Search {
             dialect,
             proven,
@@ -97,7 +100,9 @@ impl Caller<'_> {
             refused_bounds: Vec::new(),
             address: endpoint.memory.address(),
             addresses_left: endpoint.address.chat.len() - 1,
-            tries: 0,
+            // A probe of an endpoint that was down must not keep anybody waiting.
+            tries: if probing { PAUSES.len() } else { 0 },
+            probing,
             timed_out: false,
             belief: TOLD,
             sent: 0,
@@ -192,7 +197,7 @@ impl Caller<'_> {
             Meaning::Failing => {
                 endpoint.breaker.failed(Instant::now());
                 // Some servers call a permanent fault 500: once it came twice, a simpler way of asking may help.
-                if complaint.status == 500 && search.tries > 0 && !search.proven {
+                if complaint.status == 500 && search.tries > 0 && !search.proven && !search.probing {
                     return if search.simpler() { Ok(()) } else { Err(refused()) };
                 }
                 self.pause(pace, search, refused())

@@ -77,7 +77,7 @@ impl Complaint {
 
     /// An error under a good status, if the body is one.
     pub(super) fn under_good_status(status: u16, body: &Value) -> Option<Self> {
-        let error = body.get("error").filter(|error| !error.is_null())?;
+        let error = [body.get("error"), body.pointer("/choices/0/error")].into_iter().flatten().find(|error| !error.is_null())?;
         let mut complaint = Self { status, ..Self::default() };
         complaint.take(&serde_json::json!({ "error": error }));
         complaint.message = complaint.message.to_lowercase();

@@ -23,6 +23,9 @@ use super::{Error, header};
 /// Bound on an answer's body.
 const LARGEST_ANSWER: u64 = 8 << 20;
 
+/// How long a trigger waits for a sign of life of an endpoint that is down.
+const SHORT_LOOK: Duration = Duration::from_secs(1);
+
 /// An endpoint with what was learnt about it.
 pub(super) struct Endpoint {
     /// As configured.
@@ -126,8 +129,7 @@ impl Endpoint {
     }
 
     /// Whether anything but a failure answers where the list of models usually is.
-    pub(super) fn gives_sign_of_life(&self) -> bool {
-        let bound = Duration::from_secs(5);
+    pub(super) fn gives_sign_of_life(&self, bound: Duration) -> bool {
         let url = self.address.models();
         let mut request = http::Request::get(&url);
         request.headers.extend(self.key());
@@ -158,15 +160,22 @@ impl Endpoint {
     }
 
     /// Refuses while the endpoint is down or the day's tokens are used up.
-    pub(super) fn admit(&self) -> Result<(), Error> {
+    pub(super) fn admit(&self, deadline: &Deadline) -> Result<(), Error> {
         let now = OffsetDateTime::now_utc();
         let cap = self.settings.daily_tokens;
         if cap > 0 && self.meter.used_today(now) >= cap {
             return Err(Error::RateLimited { model: self.settings.name.clone(), retry_after: Some(meter::until_midnight(now)) });
         }
-        self.breaker
-            .admit(Instant::now())
-            .map_err(|left| self.failure(format!("it is down; tried again in {} s", left.max(Duration::from_secs(1)).as_secs())))
+        let Err(left) = self.breaker.admit(Instant::now()) else { return Ok(()) };
+        // It may be back by now: a look is cheap, and then this call is the probe.
+        let bound = deadline.bounded(SHORT_LOOK)?;
+        if self.gives_sign_of_life(bound) {
+            self.breaker.try_again(Instant::now());
+            if self.breaker.admit(Instant::now()).is_ok() {
+                return Ok(());
+            }
+        }
+        Err(self.failure(format!("it is down; tried again in {} s", left.as_secs().max(1))))
     }
 
     /// The failure of this endpoint for `cause`.

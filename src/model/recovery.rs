@@ -20,7 +20,7 @@ pub(super) fn look_after(endpoint: &Arc<Endpoint>, every: Duration) {
         loop {
             std::thread::sleep(every);
             let Some(endpoint) = known.upgrade() else { return };
-            if endpoint.breaker.is_down() && !endpoint.gives_sign_of_life() {
+            if endpoint.breaker.is_down() && !endpoint.gives_sign_of_life(EVERY) {
                 continue;
             }
             endpoint.breaker.try_again(Instant::now());

@@ -421,8 +421,10 @@ fn passing_failures_are_retried() {
 
 #[test]
 fn an_error_under_a_good_status_is_an_error() {
-    let hidden = || Played::status(200, json!({ "error": { "message": "overloaded", "code": 503 } }));
-    good_after(vec![hidden(), Played::says(GOOD)], 2);
+    let error = json!({ "message": "overloaded", "code": 503 });
+    for hidden in [json!({ "error": error }), json!({ "choices": [{ "error": error, "finish_reason": "error" }] })] {
+        good_after(vec![Played::status(200, hidden), Played::says(GOOD)], 2);
+    }
     let error = fails_after(vec![Played::status(200, "<html>Welcome to the portal</html>")], 2);
     assert!(error.to_string().contains("no chat completion: check base_url"), "{error}");
 }
@@ -472,6 +474,28 @@ fn an_endpoint_that_is_down_fails_fast_the_next_time() {
     assert!(error.to_string().contains("it is down; tried again in"), "{error}");
     assert!(start.elapsed() < Duration::from_millis(50));
     assert_eq!(models.stats()[0].requests[&0], 4);
+}
+
+#[test]
+fn an_endpoint_that_has_healed_is_used_by_the_next_trigger_and_one_that_has_not_costs_one_request() {
+    let healed = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let state = healed.clone();
+    let server = Server::start(move |_, asked| match asked.path.as_str() {
+        "/v1/models" => Played::status(200, "{}"),
+        _ if state.load(std::sync::atomic::Ordering::SeqCst) => Played::says(GOOD),
+        _ => Played::status(502, "boom"),
+    });
+    let models = models(&server.url);
+    let chats = || server.asked().iter().filter(|asked| asked.path == "/v1/chat/completions").count();
+    ask(&models).unwrap_err();
+    assert_eq!((chats(), models.stats()[0].down), (4, true));
+    let start = Instant::now();
+    ask(&models).unwrap_err();
+    assert_eq!(chats(), 5);
+    assert!(start.elapsed() < Duration::from_millis(500));
+    healed.store(true, std::sync::atomic::Ordering::SeqCst);
+    ask(&models).unwrap();
+    assert_eq!((chats(), models.stats()[0].down), (6, false));
 }
 
 #[test]
@@ -596,9 +620,10 @@ fn an_endpoint_that_is_back_is_noticed_before_the_pause_is_over() {
         endpoint.breaker.failed(Instant::now());
     }
     crate::model::recovery::look_after(&endpoint, Duration::from_millis(50));
-    assert!(endpoint.admit().is_err());
+    let soon = Deadline::after(Duration::from_secs(5));
+    assert!(endpoint.admit(&soon).is_err());
     std::thread::sleep(Duration::from_millis(500));
-    endpoint.admit().unwrap();
+    assert!(endpoint.breaker.admit(Instant::now()).is_ok(), "the watch saw it come back");
     assert!(server.asked().iter().filter(|asked| asked.path == "/v1/models").count() >= 3);
 }
 
