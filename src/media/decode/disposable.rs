@@ -6,12 +6,16 @@ use crate::media::index::{Codec, SampleTable, StreamFormat};
 
 /// For each of `samples`, in decode order: whether it can be left out without harm to the others.
 pub(super) fn disposable(table: &SampleTable, samples: &[&[u8]]) -> Vec<bool> {
-    let prefix = length_size(table);
-    match (table.codec, prefix) {
+    match (table.codec, length_size(table)) {
         (Codec::H264, Some(prefix)) => samples.iter().map(|sample| h264(sample, prefix)).collect(),
         (Codec::H265, Some(prefix)) => h265(samples, prefix),
         _ => vec![false; samples.len()],
     }
+}
+
+/// Whether the NAL units of a sample, if that is what it consists of, fill it exactly. One that was damaged rarely does.
+pub(super) fn sound(table: &SampleTable, sample: &[u8]) -> bool {
+    length_size(table).is_none_or(|prefix| units(sample, prefix).map(|unit| unit.len() + prefix).sum::<usize>() == sample.len())
 }
 
 /// Bytes of the length before each NAL unit, from avcC or hvcC.

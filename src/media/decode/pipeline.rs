@@ -3,6 +3,8 @@
 //! Each sample carries a ticket as its timestamp, its rank in presentation order. Tickets pass through every decoder
 //! unchanged, so the wanted picture is known by its ticket, whatever clock, frame rate or edit list the container has.
 
+use std::collections::HashSet;
+
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
@@ -24,13 +26,20 @@ pub(super) struct Chain<'a> {
     pub(super) decoder: &'a str,
 }
 
-/// Coded samples in decode order, each with its ticket.
-pub(super) type Samples = Vec<(u32, gst::Buffer)>;
+/// A coded sample.
+pub(super) struct Fed {
+    /// Its rank in presentation order.
+    pub(super) ticket: u32,
+    /// A picture must come out for it, and before any with a higher ticket.
+    pub(super) due: bool,
+    pub(super) buffer: gst::Buffer,
+}
 
-/// Decodes `samples` and returns the picture that comes out as the `nth` with `ticket`.
-pub(super) fn decode(chain: &Chain<'_>, samples: Samples, ticket: u32, nth: usize, deadline: &Deadline) -> Result<gst::Sample, Failure> {
+/// Decodes `samples`, given in decode order, and returns the picture that comes out as the `nth` with `ticket`.
+pub(super) fn decode(chain: &Chain<'_>, samples: Vec<Fed>, ticket: u32, nth: usize, deadline: &Deadline) -> Result<gst::Sample, Failure> {
     let running = Running::start(chain)?;
-    for (ticket, mut buffer) in samples {
+    let mut due: HashSet<u32> = samples.iter().filter(|fed| fed.due && fed.ticket < ticket).map(|fed| fed.ticket).collect();
+    for Fed { ticket, mut buffer, .. } in samples {
         if let Some(buffer) = buffer.get_mut() {
             buffer.set_pts(TICKET * u64::from(ticket));
         }
@@ -41,15 +50,31 @@ pub(super) fn decode(chain: &Chain<'_>, samples: Samples, ticket: u32, nth: usiz
     }
     let _ = running.source.end_of_stream();
     let mut earlier = 0;
-    let wanted = TICKET * u64::from(ticket);
     loop {
         let sample = running.next(deadline)?.ok_or_else(|| Failure::Broken("its decoder did not deliver the picture".to_owned()))?;
-        if sample.buffer().and_then(|buffer| buffer.pts()) == Some(wanted) {
+        let Some(came) = sample.buffer().and_then(|buffer| buffer.pts()).map(|pts| (pts.nseconds() / TICKET.nseconds()) as u32) else {
+            return Err(internal("the decoder lost a timestamp"));
+        };
+        due.remove(&came);
+        if came == ticket {
             if earlier == nth {
-                return whole(sample);
+                return counted(&due).and_then(|()| whole(sample));
             }
             earlier += 1;
         }
+    }
+}
+
+/// Refuses a picture before which others were lost: players count those or not, so nobody knows which number it has.
+fn counted(lost: &HashSet<u32>) -> Result<(), Failure> {
+    match lost.len() {
+        0 => Ok(()),
+        1 => Err(Failure::Broken(
+            "a picture shortly before it is damaged beyond decoding, so that frames behind it have no certain number".to_owned(),
+        )),
+        lost => Err(Failure::Broken(format!(
+            "{lost} pictures shortly before it are damaged beyond decoding, so that frames behind them have no certain number"
+        ))),
     }
 }
 

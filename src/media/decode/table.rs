@@ -5,7 +5,7 @@ use gstreamer as gst;
 use super::disposable;
 use super::elements;
 use super::link::Link;
-use super::pipeline::{self, Chain, Samples};
+use super::pipeline::{self, Chain, Fed};
 use crate::deadline::Deadline;
 use crate::media::index::{Plan, SampleTable};
 use crate::media::worker::protocol::Failure;
@@ -14,7 +14,7 @@ use crate::media::worker::protocol::Failure;
 const MOST_BYTES: u64 = 1 << 30;
 
 /// The coded samples a plan feeds, without those the frame does not depend on.
-pub(super) fn fetch(table: &SampleTable, plan: &Plan, link: &Link) -> Result<Samples, Failure> {
+pub(super) fn fetch(table: &SampleTable, plan: &Plan, link: &Link) -> Result<Vec<Fed>, Failure> {
     let fed = &table.samples[plan.samples.clone()];
     let total: u64 = fed.iter().map(|sample| u64::from(sample.size)).sum();
     if total > MOST_BYTES {
@@ -35,22 +35,37 @@ pub(super) fn fetch(table: &SampleTable, plan: &Plan, link: &Link) -> Result<Sam
         })
         .collect();
     let disposable = disposable::disposable(table, &bodies);
+    let due = due(table, plan);
     let mut samples = Vec::with_capacity(fed.len());
-    for ((body, ticket), disposable) in bodies.into_iter().zip(&plan.tickets).zip(disposable) {
+    for (at, body) in bodies.into_iter().enumerate() {
+        let ticket = plan.tickets[at];
         // An empty sample repeats the picture before; there is nothing in it to decode.
-        if body.is_empty() || disposable && *ticket != plan.ticket() {
+        if body.is_empty() || disposable[at] && ticket != plan.ticket() && disposable::sound(table, body) {
             continue;
         }
-        samples.push((*ticket, gst::Buffer::from_slice([&table.prefix, body].concat())));
+        samples.push(Fed { ticket, due: due[at], buffer: gst::Buffer::from_slice([&table.prefix, body].concat()) });
     }
     Ok(samples)
+}
+
+/// For each sample of a plan: whether a frame must come out of it. Hidden frames do not, nor do those an edit list cuts off
+/// have to, nor leading pictures, whose references lie before the sync sample.
+fn due(table: &SampleTable, plan: &Plan) -> Vec<bool> {
+    let sync = plan.tickets.first().copied().unwrap_or_default();
+    let mut due = vec![false; plan.samples.len()];
+    for sample in table.shown.iter().filter_map(|&sample| (sample as usize).checked_sub(plan.samples.start)) {
+        if let Some(due) = due.get_mut(sample) {
+            *due = plan.tickets[sample] >= sync;
+        }
+    }
+    due
 }
 
 /// Decodes the planned frame with `decoder`.
 pub(super) fn decode(
     table: &SampleTable,
     plan: &Plan,
-    samples: Samples,
+    samples: Vec<Fed>,
     decoder: &str,
     hardware: bool,
     deadline: &Deadline,
