@@ -14,6 +14,7 @@ use super::decode::clips;
 use super::kind::{self, Claims};
 use super::worker::job::{self, JobError, Outcome};
 use super::worker::pool::Pool;
+use super::worker::proofs::Proofs;
 use super::worker::protocol::{Failure, FrameJob, Job, Rectangle};
 
 /// What the configuration says about media.
@@ -128,6 +129,8 @@ pub struct Frame {
     pub pts_seconds: f64,
     /// Which decoder made it: `software (avdec_h264)`, `vaapi (vah264dec)`, `still (jpeg)`, …
     pub decoder: String,
+    /// Hardware decoders that failed at this frame, with the reason, before software made it.
+    pub fell_back: Vec<String>,
     /// Container, such as `mp4`, `matroska`, `jpeg`.
     pub container: String,
     /// Codec, such as `h264`.
@@ -142,12 +145,26 @@ pub struct Frame {
     pub timings: Timings,
 }
 
+/// A decoder of this box, and whether it works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecoderState {
+    /// GStreamer element, such as `vah264dec`.
+    pub element: String,
+    /// `vaapi`, `nvdec`, `v4l2` or `software`.
+    pub family: String,
+    /// Codec, such as `h264`.
+    pub codec: String,
+    /// Why it is left out; `None` when it made the right picture of the built-in clip.
+    pub failure: Option<String>,
+}
+
 /// Fetches and decodes. Cheap to clone; clones share workers and cache.
 #[derive(Clone)]
 pub struct Media {
     settings: Arc<Settings>,
     store: Store,
     pool: Pool,
+    proofs: Proofs,
 }
 
 impl Media {
@@ -162,7 +179,7 @@ impl Media {
             http: settings.http.clone(),
         })?;
         let pool = Pool::new(settings.program.clone(), &settings.cache_dir, settings.workers)?;
-        Ok(Self { settings: Arc::new(settings), store, pool })
+        Ok(Self { settings: Arc::new(settings), store, pool, proofs: Proofs::default() })
     }
 
     /// The wanted picture. `renew` is called at most once, when the store refuses the link as expired.
@@ -229,15 +246,38 @@ impl Media {
 
     /// Lets a worker decode the built-in clip of one of [`Media::PROVABLE`]; returns which decoder did it.
     pub fn prove_codec(&self, codec: &str, deadline: &Deadline) -> Result<String, Error> {
-        let clip = clips::of(codec).unwrap_or_default();
+        let clip = clips::of(codec).map_or(&[][..], |clip| clip.video);
         let job = FrameJob { frame: clips::FRAME, size: clip.len() as u64, ..self.job(deadline)? };
         let mut bytes = |spans: &[(u64, u64)], _: &Deadline| Ok(clips::cut(clip, spans));
-        match job::run(&self.pool, &Job::Frame(job), &mut bytes, deadline) {
+        match job::run(&self.pool, &self.proofs, &Job::Frame(job), &mut bytes, deadline) {
             Ok(outcome) => Ok(outcome.facts.decoder),
             Err(JobError::Here(error)) => Err(error),
             Err(JobError::Failed(failure)) => Err(explain(failure, "the built-in clip", clips::FRAME, self.settings.max_pixels)),
             Err(JobError::Lost { how, .. }) => Err(Error::Worker(how)),
         }
+    }
+
+    /// Every decoder of this box for the codecs that hardware is used for, each proven now by decoding a built-in clip.
+    pub fn decoders(&self, deadline: &Deadline) -> Result<Vec<DecoderState>, Error> {
+        let mut nothing = |_: &[(u64, u64)], _: &Deadline| Ok(Vec::new());
+        let listed = job::run(&self.pool, &self.proofs, &Job::Candidates, &mut nothing, deadline);
+        let candidates = listed.map_err(|error| Error::Worker(format!("its decoders cannot be listed: {error:?}")))?.candidates;
+        let mut states = Vec::new();
+        for candidate in candidates {
+            let budget_ms = deadline.left()?.as_millis() as u64;
+            let job = Job::Prove { candidate: candidate.clone(), budget_ms };
+            let failure = match job::run(&self.pool, &self.proofs, &job, &mut nothing, deadline) {
+                Ok(_) => None,
+                Err(JobError::Here(error)) => return Err(error),
+                Err(JobError::Failed(failure)) => Some(failure.to_string()),
+                Err(JobError::Lost { how, .. }) => Some(how),
+            };
+            if candidate.family != "software" {
+                self.proofs.note(&candidate.key(), failure.clone().map_or(Ok(()), Err));
+            }
+            states.push(DecoderState { element: candidate.element, family: candidate.family, codec: candidate.codec, failure });
+        }
+        Ok(states)
     }
 
     /// A job for the first frame of nothing yet, in the form that models get.
@@ -251,7 +291,8 @@ impl Media {
             quality: self.settings.jpeg_quality,
             max_pixels: self.settings.max_pixels,
             decoder: self.settings.decoder.clone(),
-            left_out: Vec::new(),
+            proven: self.proofs.proven(),
+            left_out: self.proofs.left_out(),
             budget_ms: deadline.left()?.as_millis() as u64,
         })
     }
@@ -266,6 +307,7 @@ impl Media {
             max_side: want.max_side.unwrap_or(u32::MAX).min(settings.max_image_side),
             ..self.job(deadline)?
         };
+        let mut fell_back = Vec::new();
         let mut fetch = Duration::ZERO;
         let mut bytes = |spans: &[(u64, u64)], deadline: &Deadline| {
             let start = Instant::now();
@@ -275,13 +317,18 @@ impl Media {
         };
         loop {
             job.budget_ms = deadline.left()?.as_millis() as u64;
-            match job::run(&self.pool, &Job::Frame(job.clone()), &mut bytes, deadline) {
-                Ok(outcome) => return Ok(frame(outcome, fetch)),
+            match job::run(&self.pool, &self.proofs, &Job::Frame(job.clone()), &mut bytes, deadline) {
+                Ok(mut outcome) => {
+                    outcome.facts.fell_back.splice(0..0, fell_back);
+                    return Ok(frame(outcome, fetch));
+                }
                 Err(JobError::Here(error)) => return Err(error),
                 Err(JobError::Failed(failure)) => return Err(explain(failure, title, want.frame, settings.max_pixels)),
-                Err(JobError::Lost { how, using: Some(element) }) if settings.decoder == "auto" && !job.left_out.contains(&element) => {
-                    tracing::warn!(element, how, "hardware decoder left out for this trigger");
-                    job.left_out.push(element);
+                Err(JobError::Lost { how, using: Some(hardware) }) if settings.decoder == "auto" && fell_back.is_empty() => {
+                    self.proofs.note(&hardware.key(), Err(how.clone()));
+                    fell_back.push(format!("{}: {how}", hardware.element));
+                    // Once is enough: the rest of the time belongs to software.
+                    "software".clone_into(&mut job.decoder);
                 }
                 Err(JobError::Lost { how, .. }) => {
                     return Err(Error::Broken { title: title.to_owned(), cause: format!("its decoder was stopped: {how}") });
@@ -307,7 +354,7 @@ fn read(item: &mut Item<'_>, spans: &[(u64, u64)], deadline: &Deadline) -> Resul
 fn frame(outcome: Outcome, fetch: Duration) -> Frame {
     let facts = outcome.facts;
     for failed in &facts.fell_back {
-        tracing::warn!(failed, "a hardware decoder failed, software took over");
+        tracing::warn!(failed, "a hardware decoder failed in the middle, software took over");
     }
     Frame {
         pictures: outcome.pictures,
@@ -317,6 +364,7 @@ fn frame(outcome: Outcome, fetch: Duration) -> Frame {
         decoder: facts.decoder,
         container: facts.container,
         codec: facts.codec,
+        fell_back: facts.fell_back,
         bytes_fetched: 0,
         requests: 0,
         total_bytes: 0,

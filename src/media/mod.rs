@@ -11,4 +11,4 @@ pub mod still;
 pub mod worker;
 
 pub use error::Error;
-pub use facade::{AssetLink, DataType, Frame, Media, Picture, Region, Settings, Timings, Want};
+pub use facade::{AssetLink, DataType, DecoderState, Frame, Media, Picture, Region, Settings, Timings, Want};

@@ -74,11 +74,15 @@ pub(super) fn exists(element: &str) -> bool {
     gst::ElementFactory::find(element).is_some()
 }
 
-/// What the samples of a table are, in GStreamer's terms; `None` where only GStreamer's own demuxer knows.
-pub(super) fn caps(table: &SampleTable) -> Option<gst::Caps> {
+/// A codec in GStreamer's terms.
+pub(super) fn plain_caps(codec: &Codec) -> gst::Caps {
+    gst::Caps::builder_full().structure(structure(codec)).build()
+}
+
+fn structure(codec: &Codec) -> gst::Structure {
     let plain = |name: &str| gst::Structure::new_empty(name);
     let mpeg = |version: i32| gst::Structure::builder("video/mpeg").field("mpegversion", version).field("systemstream", false).build();
-    let mut structure = match &table.codec {
+    match codec {
         Codec::H264 => plain("video/x-h264"),
         Codec::H265 => plain("video/x-h265"),
         Codec::Vp8 => plain("video/x-vp8"),
@@ -90,7 +94,12 @@ pub(super) fn caps(table: &SampleTable) -> Option<gst::Caps> {
         Codec::H263 => gst::Structure::builder("video/x-h263").field("variant", "itu").build(),
         Codec::Mjpeg => gst::Structure::builder("image/jpeg").field("parsed", true).build(),
         Codec::ProRes(fourcc) => gst::Structure::builder("video/x-prores").field("variant", prores(*fourcc)).build(),
-    };
+    }
+}
+
+/// What the samples of a table are, in GStreamer's terms; `None` for a size that no decoder takes.
+pub(super) fn caps(table: &SampleTable) -> Option<gst::Caps> {
+    let mut structure = structure(&table.codec);
     let format = match table.stream_format {
         StreamFormat::Avc => Some("avc"),
         StreamFormat::Avc3 => Some("avc3"),

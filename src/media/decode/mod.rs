@@ -3,10 +3,12 @@
 //! Media is hostile and decoders are written in C, so all of this runs in a process of its own that can do nothing but ask
 //! the daemon for bytes of the one file it works on.
 
+mod choice;
 pub mod clips;
 mod colour;
 mod disposable;
 mod elements;
+mod hardware;
 mod link;
 mod picture;
 mod pipeline;
@@ -24,7 +26,7 @@ use self::link::Link;
 use self::picture::{Display, Encoded, Rgb};
 use super::index::{self, Found, IndexError, SampleTable};
 use super::still::{self, StillError};
-use super::worker::protocol::{Facts, Failure, FrameJob, FromWorker, Job};
+use super::worker::protocol::{Candidate, Facts, Failure, FrameJob, FromWorker, Job};
 use super::worker::wire::WireError;
 use crate::deadline::Deadline;
 
@@ -58,9 +60,10 @@ pub fn serve() -> Result<(), StartError> {
         };
         match job {
             Job::Frame(job) => answer_frame(&link, &job)?,
-            Job::Candidates => link.send(&FromWorker::Candidates(Vec::new()), &[])?,
-            Job::Prove { element } => {
-                link.send(&FromWorker::Failed(Failure::Internal(format!("{element} cannot be proven yet"))), &[])?;
+            Job::Candidates => link.send(&FromWorker::Candidates(hardware::all()), &[])?,
+            Job::Prove { candidate, budget_ms } => {
+                let proof = hardware::prove(&candidate, &Deadline::after(Duration::from_millis(budget_ms)));
+                link.send(&proof.map_or_else(FromWorker::Failed, |()| FromWorker::Proven), &[])?;
             }
         }
     }
@@ -107,21 +110,30 @@ fn from_table(link: &Link, job: &FrameJob, table: &SampleTable, deadline: &Deadl
         return from_count(link, job, table.container, deadline);
     }
     let plan = table.plan(job.frame).map_err(|beyond| Failure::OutOfRange { count: beyond.count })?;
-    let decoder = elements::software_decoder(&table.codec)?;
-    let samples = table::fetch(table, &plan, link)?;
-    let sample = table::decode(table, &plan, samples, decoder, false, deadline)?;
+    let samples = table::fetch(table, &plan, &mut |spans| link.read_spans(spans))?;
     let display = Display { turn: table.turn, pixel_aspect: table.pixel_aspect, crop: table.crop, colour: table.colour };
+    let decode = |candidate: &Candidate| {
+        let sample = table::decode(table, &plan, &samples, &candidate.element, candidate.family != "software", deadline)?;
+        picture::rgb(&sample, &display, job.max_pixels)
+    };
+    let choice = choice::first_that_works(link, job, &table.codec, deadline, &decode)?;
     let facts = Facts {
         pts_seconds: table.seconds(job.frame),
-        decoder: format!("software ({decoder})"),
+        decoder: format!("{} ({})", choice.candidate.family, choice.candidate.element),
         container: table.container.to_owned(),
         codec: table.codec.name().to_owned(),
+        fell_back: choice.fell_back,
         ..Facts::default()
     };
-    Ok((facts, picture::rgb(&sample, &display, job.max_pixels)?))
+    Ok((facts, choice.picture))
 }
 
 fn from_count(link: &Link, job: &FrameJob, container: &str, deadline: &Deadline) -> Result<(Facts, Rgb), Failure> {
+    if job.decoder != "auto" && job.decoder != "software" {
+        let remedy =
+            format!("media.decoder is {:?}, but {container} has no index and is decoded in software; choose \"auto\"", job.decoder);
+        return Err(Failure::NoDecoder { codec: format!("video in {container}"), remedy });
+    }
     let counted = sequential::decode(link, job.size, job.frame, deadline)?;
     let facts = Facts {
         pts_seconds: counted.seconds,

@@ -24,6 +24,8 @@ pub(super) struct Chain<'a> {
     pub(super) caps: &'a gst::Caps,
     pub(super) parser: Option<&'a str>,
     pub(super) decoder: &'a str,
+    /// Element that brings its pictures from device memory.
+    pub(super) download: Option<&'a str>,
 }
 
 /// A coded sample.
@@ -36,12 +38,14 @@ pub(super) struct Fed {
 }
 
 /// Decodes `samples`, given in decode order, and returns the picture that comes out as the `nth` with `ticket`.
-pub(super) fn decode(chain: &Chain<'_>, samples: Vec<Fed>, ticket: u32, nth: usize, deadline: &Deadline) -> Result<gst::Sample, Failure> {
+pub(super) fn decode(chain: &Chain<'_>, samples: &[Fed], ticket: u32, nth: usize, deadline: &Deadline) -> Result<gst::Sample, Failure> {
     let running = Running::start(chain)?;
     let mut due: HashSet<u32> = samples.iter().filter(|fed| fed.due && fed.ticket < ticket).map(|fed| fed.ticket).collect();
-    for Fed { ticket, mut buffer, .. } in samples {
+    for Fed { ticket, buffer, .. } in samples {
+        // Shares the bytes: another decoder may need them again.
+        let mut buffer = buffer.copy();
         if let Some(buffer) = buffer.get_mut() {
-            buffer.set_pts(TICKET * u64::from(ticket));
+            buffer.set_pts(TICKET * u64::from(*ticket));
         }
         // Refused only once an element has failed; the bus says why.
         if running.source.push_buffer(buffer).is_err() {
@@ -103,6 +107,7 @@ impl Running {
         let decoder = make(chain.decoder)?;
         tune(&decoder);
         elements.push(decoder);
+        elements.extend(chain.download.map(make).transpose()?);
         elements.push(sink.clone().upcast());
         pipeline.add_many(&elements).map_err(internal)?;
         gst::Element::link_many(&elements).map_err(internal)?;

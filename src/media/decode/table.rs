@@ -4,7 +4,7 @@ use gstreamer as gst;
 
 use super::disposable;
 use super::elements;
-use super::link::Link;
+use super::hardware;
 use super::pipeline::{self, Chain, Fed};
 use crate::deadline::Deadline;
 use crate::media::index::{Plan, SampleTable};
@@ -13,15 +13,18 @@ use crate::media::worker::protocol::Failure;
 /// Most bytes of samples for one frame: a GOP of ten minutes at 4K stays below it.
 const MOST_BYTES: u64 = 1 << 30;
 
+/// Answers `(offset, length)` spans with all their bytes, one after the other.
+pub(super) type Read<'a> = &'a mut dyn FnMut(&[(u64, u64)]) -> std::io::Result<Vec<u8>>;
+
 /// The coded samples a plan feeds, without those the frame does not depend on.
-pub(super) fn fetch(table: &SampleTable, plan: &Plan, link: &Link) -> Result<Vec<Fed>, Failure> {
+pub(super) fn fetch(table: &SampleTable, plan: &Plan, read: Read<'_>) -> Result<Vec<Fed>, Failure> {
     let fed = &table.samples[plan.samples.clone()];
     let total: u64 = fed.iter().map(|sample| u64::from(sample.size)).sum();
     if total > MOST_BYTES {
         return Err(Failure::Broken(format!("{total} bytes would have to be decoded for one frame")));
     }
     let spans: Vec<(u64, u64)> = fed.iter().map(|sample| (sample.offset, u64::from(sample.size))).collect();
-    let bytes = link.read_spans(&spans).map_err(|e| Failure::Broken(e.to_string()))?;
+    let bytes = read(&spans).map_err(|e| Failure::Broken(e.to_string()))?;
     if (bytes.len() as u64) < total {
         return Err(Failure::Broken("the file ends before the frame's samples: it is truncated".to_owned()));
     }
@@ -65,13 +68,13 @@ fn due(table: &SampleTable, plan: &Plan) -> Vec<bool> {
 pub(super) fn decode(
     table: &SampleTable,
     plan: &Plan,
-    samples: Vec<Fed>,
+    samples: &[Fed],
     decoder: &str,
     hardware: bool,
     deadline: &Deadline,
 ) -> Result<gst::Sample, Failure> {
     let caps = elements::caps(table).ok_or_else(|| Failure::Unsupported(format!("{} in {}", table.codec.name(), table.container)))?;
     let parser = elements::parser(table, hardware)?;
-    let chain = Chain { caps: &caps, parser, decoder };
+    let chain = Chain { caps: &caps, parser, decoder, download: hardware::download(decoder) };
     pipeline::decode(&chain, samples, plan.ticket(), plan.nth, deadline)
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::pool::{Lease, Pool};
+use super::proofs::Proofs;
 use super::protocol::{Candidate, Facts, Failure, FromWorker, Job, MAX_PICTURE, MAX_READ, MAX_SPANS, ToWorker};
 use super::wire::WireError;
 use crate::deadline::Deadline;
@@ -10,6 +11,9 @@ use crate::media::{Error, Picture};
 
 /// A worker that says nothing for so long hangs: the slowest decode of a frame stays far below it.
 const SILENCE: Duration = Duration::from_secs(30);
+
+/// The same while a hardware decoder has the word: those are fast, or they are stuck, and software needs time too.
+const HARDWARE_SILENCE: Duration = Duration::from_secs(10);
 
 /// Time for a worker to tidy up after it was told that there are no bytes.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -28,8 +32,8 @@ pub enum JobError {
     Lost {
         /// How it ended.
         how: String,
-        /// Element in use.
-        using: Option<String>,
+        /// Decoder in use.
+        using: Option<Candidate>,
     },
 }
 
@@ -54,9 +58,9 @@ pub struct Outcome {
 }
 
 /// Gives `job` to a worker and sees it through.
-pub fn run(pool: &Pool, job: &Job, bytes: Bytes<'_>, deadline: &Deadline) -> Result<Outcome, JobError> {
+pub fn run(pool: &Pool, proofs: &Proofs, job: &Job, bytes: Bytes<'_>, deadline: &Deadline) -> Result<Outcome, JobError> {
     let mut lease = pool.take(deadline)?;
-    match converse(&mut lease, job, bytes, deadline) {
+    match converse(&mut lease, proofs, job, bytes, deadline) {
         Ok(outcome) => {
             lease.done();
             Ok(outcome)
@@ -77,10 +81,10 @@ pub fn run(pool: &Pool, job: &Job, bytes: Bytes<'_>, deadline: &Deadline) -> Res
             deadline.left().map_err(Error::from)?;
             let what = match error {
                 WireError::Closed => "it crashed".to_owned(),
-                WireError::Deadline(_) => format!("it said nothing for {} s", SILENCE.as_secs()),
+                WireError::Deadline(_) => "it hung".to_owned(),
                 other => other.to_string(),
             };
-            tracing::warn!(what, how, using, "a decode worker was lost");
+            tracing::warn!(what, how, decoder = using.as_ref().map(Candidate::key), "a decode worker was lost");
             Err(JobError::Lost { how: format!("{what} ({how})"), using })
         }
     }
@@ -90,17 +94,18 @@ pub fn run(pool: &Pool, job: &Job, bytes: Bytes<'_>, deadline: &Deadline) -> Res
 enum Talk {
     Failed(Failure),
     NoBytes(Error),
-    Wire { error: WireError, using: Option<String> },
+    Wire { error: WireError, using: Option<Candidate> },
 }
 
-fn converse(lease: &mut Lease, job: &Job, bytes: Bytes<'_>, deadline: &Deadline) -> Result<Outcome, Talk> {
-    let mut using = None;
+fn converse(lease: &mut Lease, proofs: &Proofs, job: &Job, bytes: Bytes<'_>, deadline: &Deadline) -> Result<Outcome, Talk> {
+    let mut using: Option<Candidate> = None;
     let mut outcome = Outcome::default();
     let mut total = 0;
-    let lost = |error, using: &Option<String>| Talk::Wire { error, using: using.clone() };
+    let lost = |error, using: &Option<Candidate>| Talk::Wire { error, using: using.clone() };
     lease.send(&ToWorker::Job(job.clone()), &[], deadline).map_err(|e| lost(e, &using))?;
     loop {
-        let (message, payload) = lease.receive(MAX_PICTURE, &deadline.within(SILENCE)).map_err(|e| lost(e, &using))?;
+        let silence = if using.is_some() { HARDWARE_SILENCE } else { SILENCE };
+        let (message, payload) = lease.receive(MAX_PICTURE, &deadline.within(silence)).map_err(|e| lost(e, &using))?;
         match message {
             FromWorker::Read { spans } => {
                 let wanted = spans.iter().try_fold(0_u64, |sum, span| sum.checked_add(span.1)).unwrap_or(u64::MAX);
@@ -110,7 +115,11 @@ fn converse(lease: &mut Lease, job: &Job, bytes: Bytes<'_>, deadline: &Deadline)
                 let found = bytes(&spans, deadline).map_err(Talk::NoBytes)?;
                 lease.send(&ToWorker::Bytes, &found, deadline).map_err(|e| lost(e, &using))?;
             }
-            FromWorker::Using { element } => using = Some(element).filter(|e| !e.is_empty()),
+            FromWorker::Using(candidate) => using = candidate,
+            FromWorker::Tried { failure } => {
+                let Some(candidate) = &using else { return Err(lost(WireError::Form("nothing was tried".to_owned()), &using)) };
+                proofs.note(&candidate.key(), failure.map_or(Ok(()), Err));
+            }
             FromWorker::Picture { png, width, height } => {
                 total += payload.len();
                 if total > MOST_PICTURES {

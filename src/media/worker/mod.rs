@@ -3,5 +3,6 @@
 pub mod job;
 pub mod pool;
 pub mod process;
+pub mod proofs;
 pub mod protocol;
 pub mod wire;

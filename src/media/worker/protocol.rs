@@ -34,12 +34,14 @@ pub enum ToWorker {
 pub enum Job {
     /// Make a picture of one frame.
     Frame(FrameJob),
-    /// Name the decoders other than software that are registered on this box.
+    /// Name the decoders of this box.
     Candidates,
     /// Decode the built-in clip with one of them and compare the picture with what it should be.
     Prove {
-        /// Its element.
-        element: String,
+        /// Which.
+        candidate: Candidate,
+        /// Milliseconds until the daemon kills a worker that is not done.
+        budget_ms: u64,
     },
 }
 
@@ -62,7 +64,9 @@ pub struct FrameJob {
     pub max_pixels: u64,
     /// `auto`, `software`, `vaapi`, `nvdec` or `v4l2`.
     pub decoder: String,
-    /// Elements that failed their proof, or failed in this very trigger.
+    /// Keys of decoders that made the right picture of the built-in clip.
+    pub proven: Vec<String>,
+    /// Keys of decoders that are not to be used.
     pub left_out: Vec<String>,
     /// Milliseconds until the daemon kills a worker that is not done.
     pub budget_ms: u64,
@@ -74,7 +78,9 @@ pub struct Rectangle(pub f64, pub f64, pub f64, pub f64);
 
 impl From<&Region> for Rectangle {
     fn from(region: &Region) -> Self {
-        Self(region.x, region.y, region.width, region.height)
+        // JSON has no word for what is no number.
+        let number = |value: f64| if value.is_nan() { 0.0 } else { value.clamp(0.0, 1.0) };
+        Self(number(region.x), number(region.y), number(region.width), number(region.height))
     }
 }
 
@@ -92,10 +98,13 @@ pub enum FromWorker {
         /// Where from, and how many.
         spans: Vec<(u64, u64)>,
     },
-    /// From here on this decoder, not software, has the word: should the worker fall silent or crash, it is to blame.
-    Using {
-        /// Its element.
-        element: String,
+    /// From here on this hardware decoder has the word, or software again where there is none: should the worker fall silent
+    /// or crash, it is to blame.
+    Using(Option<Candidate>),
+    /// The hardware decoder in use made the right picture of the built-in clip, or why it is not used.
+    Tried {
+        /// Why it failed.
+        failure: Option<String>,
     },
     /// One encoded picture is the payload.
     Picture {
@@ -116,15 +125,22 @@ pub enum FromWorker {
     Failed(Failure),
 }
 
-/// A decoder other than software.
+/// A decoder for one codec.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {
     /// Its element, such as `vah264dec`.
     pub element: String,
-    /// `vaapi`, `nvdec` or `v4l2`.
+    /// `vaapi`, `nvdec`, `v4l2` or `software`.
     pub family: String,
     /// The codec, such as `h264`.
     pub codec: String,
+}
+
+impl Candidate {
+    /// A name for this element in this codec; some elements decode several.
+    pub fn key(&self) -> String {
+        format!("{}/{}", self.element, self.codec)
+    }
 }
 
 /// How a frame came about.
