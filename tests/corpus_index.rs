@@ -2,6 +2,8 @@
 //!
 //! The corpus is found by `EDGELABEL_CORPUS`, or beside the repository in `../shared/media`; without it these tests fail.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::path::PathBuf;
 
 use edgelabel::media::index::{self, Found, SampleTable};

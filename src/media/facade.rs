@@ -213,8 +213,7 @@ impl Media {
         let mut changed_once = false;
         loop {
             let mut item = self.store.open(link, renew, deadline)?;
-            let result = kind::decide(item.head(), claims)
-                .and_then(|_| self.decode(&mut item, &link.title, want, deadline));
+            let result = kind::decide(item.head(), claims).and_then(|_| self.decode(&mut item, &link.title, want, deadline));
             // Also a failure counts only when the store still has what was read.
             let result = match (result, item.confirm(deadline)) {
                 (Ok(_), Err(error)) | (Err(error), _) => Err(error),

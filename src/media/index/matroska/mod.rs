@@ -39,7 +39,7 @@ pub(super) fn recognises(head: &[u8]) -> bool {
 pub(super) fn read(window: &mut Window<'_>) -> Result<Found, IndexError> {
     let mut walk =
         Walk { window, at: 0, ahead: STEP, tick: 1_000_000, cluster: 0, samples: Vec::new(), hidden: Vec::new(), twofold: false };
-    let Some(tracks) = walk.to_tracks()? else {
+    let Some(tracks) = walk.up_to_tracks()? else {
         return Err(broken("it ends before its tracks are described"));
     };
     let Some(track) = tracks::choose(&tracks)? else {
@@ -92,7 +92,7 @@ struct Walk<'w, 's> {
 
 impl Walk<'_, '_> {
     /// Goes up to the description of the tracks, and returns it.
-    fn to_tracks(&mut self) -> Result<Option<Vec<u8>>, IndexError> {
+    fn up_to_tracks(&mut self) -> Result<Option<Vec<u8>>, IndexError> {
         while let Some(found) = self.next()? {
             match found.id {
                 SEGMENT => {}

@@ -24,7 +24,8 @@ pub(super) struct Track {
 /// The chosen video track: enabled before disabled, default before not, larger before smaller, first before later.
 pub(super) fn choose(tracks: &[u8]) -> Result<Option<Track>, IndexError> {
     let videos = elements(tracks).filter(|(id, body)| *id == 0xae && unsigned_child(body, 0x83) == Some(1));
-    let mut best: Option<((bool, bool, u64), &[u8])> = None;
+    type Rank = (bool, bool, u64);
+    let mut best: Option<(Rank, &[u8])> = None;
     for (_, entry) in videos {
         let flag = |id| unsigned_child(entry, id).unwrap_or(1) != 0;
         let (width, height) = size(entry);

@@ -71,7 +71,7 @@ impl<'a> Sizes<'a> {
         let table = self.table;
         match self.bits {
             _ if self.all > 0 => self.all,
-            4 => u32::from(table[at / 2] >> (if at % 2 == 0 { 4 } else { 0 }) & 0x0f),
+            4 => u32::from(table[at / 2] >> (if at.is_multiple_of(2) { 4 } else { 0 }) & 0x0f),
             8 => u32::from(table[at]),
             16 => u32::from(u16::from_be_bytes([table[2 * at], table[2 * at + 1]])),
             _ => u32::from_be_bytes([table[4 * at], table[4 * at + 1], table[4 * at + 2], table[4 * at + 3]]),

@@ -225,8 +225,7 @@ fn reads(file: Vec<u8>) -> usize {
         Ok(file[offset as usize..offset as usize + length].to_vec())
     };
     assert!(matches!(read(&mut Source::remote(size, Box::new(answer))), Ok(Found::Table(_))));
-    let asked = *asked.lock().unwrap();
-    asked
+    *asked.lock().unwrap()
 }
 
 #[test]
