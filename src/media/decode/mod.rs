@@ -153,7 +153,7 @@ fn from_still(link: &Link, job: &FrameJob, index_ms: f64) -> Result<(Facts, Vec<
     let bytes = link.read(0, job.size as usize).map_err(|e| Failure::Broken(e.to_string()))?;
     // Regions are cut from the full picture, so that small ones stay sharp.
     let whole = job.lossless || !job.regions.is_empty();
-    let limits = still::Limits { max_pixels: job.max_pixels, max_side: if whole { u32::MAX } else { job.max_side } };
+    let limits = still::Limits { max_pixels: job.max_pixels, max_side: if whole { u32::MAX } else { job.max_side }, passthrough: !whole };
     let still = still::read(&bytes, &limits).map_err(|error| match error {
         StillError::TooLarge { pixels, .. } => Failure::TooLarge { pixels },
         StillError::Broken { .. } => Failure::Broken(error.to_string()),

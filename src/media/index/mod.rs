@@ -4,6 +4,7 @@
 //! a browser shows, and what ffmpeg shows when it decodes the whole file from the start.
 
 mod blob;
+mod fuzz;
 mod matroska;
 mod mp4;
 mod order;
@@ -12,6 +13,8 @@ mod table;
 mod vpx;
 mod window;
 
+#[doc(hidden)]
+pub use fuzz::fuzz_index;
 pub use table::{Codec, Colour, Crop, Edit, OutOfRange, Plan, Sample, SampleTable, StreamFormat, Turn};
 
 use super::source::{Source, SourceError};

@@ -1,6 +1,13 @@
 //! Still pictures: what kind they are, decoding within limits, and the encoders for pictures that go to the model.
 
 pub mod encode;
+mod jpeg;
+mod raster;
+#[cfg(test)]
+mod tests;
+
+use image::metadata::Orientation;
+use image::{DynamicImage, RgbImage};
 
 /// Kinds of still pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +77,18 @@ pub struct Limits {
     pub max_pixels: u64,
     /// The result's longer side is at most this; smaller pictures are never enlarged.
     pub max_side: u32,
+    /// The file itself may be the result, where nothing needs to be done to it but to remove its metadata.
+    pub passthrough: bool,
+}
+
+impl Limits {
+    fn check(&self, width: u32, height: u32) -> Result<(), StillError> {
+        let pixels = u64::from(width) * u64::from(height);
+        if pixels > self.max_pixels {
+            return Err(StillError::TooLarge { pixels, limit: self.max_pixels });
+        }
+        Ok(())
+    }
 }
 
 /// A decoded still, turned as its EXIF orientation says, alpha on white, eight bits.
@@ -118,32 +137,81 @@ pub enum StillError {
 
 /// Decodes a whole file.
 pub fn read(bytes: &[u8], limits: &Limits) -> Result<Still, StillError> {
-    use image::{DynamicImage, ImageDecoder, ImageReader};
-    let kind = StillKind::of(bytes).ok_or_else(|| StillError::Unsupported("this is no picture that is known here".into()))?;
-    let broken = |cause: image::ImageError| match cause {
-        image::ImageError::Unsupported(cause) => StillError::Unsupported(cause.to_string()),
-        cause => StillError::Broken { kind: kind.name(), cause: cause.to_string() },
-    };
-    let reader = ImageReader::new(std::io::Cursor::new(bytes)).with_guessed_format();
-    let reader = reader.map_err(|cause| StillError::Broken { kind: kind.name(), cause: cause.to_string() })?;
-    let mut decoder = reader.into_decoder().map_err(broken)?;
-    let (width, height) = decoder.dimensions();
-    let pixels = u64::from(width) * u64::from(height);
-    if pixels > limits.max_pixels {
-        return Err(StillError::TooLarge { pixels, limit: limits.max_pixels });
+    let kind = StillKind::of(bytes).ok_or_else(|| StillError::Unsupported("this is no kind of picture that is known here".to_owned()))?;
+    if kind == StillKind::Jpeg {
+        return read_jpeg(bytes, limits);
     }
-    let turn = decoder.orientation().map_err(broken)?;
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(broken)?;
-    picture.apply_orientation(turn);
-    let (full_width, full_height) = (picture.width(), picture.height());
-    let rgb = if picture.color().has_alpha() {
-        let mut white = image::RgbaImage::from_pixel(full_width, full_height, image::Rgba([255; 4]));
-        image::imageops::overlay(&mut white, &picture.to_rgba8(), 0, 0);
-        DynamicImage::ImageRgba8(white).to_rgb8().into_raw()
-    } else {
-        picture.to_rgb8().into_raw()
+    let raster::Raster { rgb, orientation } = raster::decode(bytes, kind, limits)?;
+    let (full_width, full_height) = turned(rgb.width(), rgb.height(), orientation);
+    finish(kind, rgb, orientation, full_width, full_height, limits)
+}
+
+fn read_jpeg(bytes: &[u8], limits: &Limits) -> Result<Still, StillError> {
+    let kind = StillKind::Jpeg;
+    let header = jpeg::header(bytes)?;
+    let (width, height) = (header.width, header.height);
+    limits.check(width, height)?;
+    if limits.passthrough && header.passes() && width.max(height) <= limits.max_side {
+        let passthrough = Some(header.stripped(bytes));
+        return Ok(Still { rgb: Vec::new(), width, height, full_width: width, full_height: height, kind, passthrough });
+    }
+    let (across, down) = encode::fitted(width, height, limits.max_side);
+    let (rgb, decoded_width, decoded_height) = jpeg::decode(bytes, across, down, limits.max_pixels)?;
+    let rgb = match (decoded_width, decoded_height) == (across, down) {
+        true => rgb,
+        false => encode::scale(&rgb, decoded_width, decoded_height, across, down).map_err(|cause| broken(kind, cause))?,
     };
-    let (rgb, width, height) = encode::fit(rgb, full_width, full_height, limits.max_side)
-        .map_err(|cause| StillError::Broken { kind: kind.name(), cause: cause.to_string() })?;
-    Ok(Still { rgb, width, height, full_width, full_height, kind, passthrough: None })
+    let rgb = RgbImage::from_raw(across, down, rgb).ok_or_else(|| broken(kind, "its pixels do not fit its size"))?;
+    let (full_width, full_height) = turned(width, height, header.orientation);
+    finish(kind, rgb, header.orientation, full_width, full_height, limits)
+}
+
+/// Scales, and then turns: the smaller picture turns faster.
+fn finish(
+    kind: StillKind,
+    rgb: RgbImage,
+    orientation: Orientation,
+    full_width: u32,
+    full_height: u32,
+    limits: &Limits,
+) -> Result<Still, StillError> {
+    let (width, height) = rgb.dimensions();
+    let (rgb, width, height) = encode::fit(rgb.into_raw(), width, height, limits.max_side).map_err(|cause| broken(kind, cause))?;
+    let rgb = RgbImage::from_raw(width, height, rgb).ok_or_else(|| broken(kind, "its pixels do not fit its size"))?;
+    let mut picture = DynamicImage::ImageRgb8(rgb);
+    picture.apply_orientation(orientation);
+    let (width, height) = (picture.width(), picture.height());
+    Ok(Still { rgb: picture.into_rgb8().into_raw(), width, height, full_width, full_height, kind, passthrough: None })
+}
+
+fn turned(width: u32, height: u32, orientation: Orientation) -> (u32, u32) {
+    match orientation {
+        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => (height, width),
+        _ => (width, height),
+    }
+}
+
+fn broken(kind: StillKind, cause: impl ToString) -> StillError {
+    StillError::Broken { kind: kind.name(), cause: cause.to_string() }
+}
+
+fn from_image(cause: image::ImageError, kind: &'static str) -> StillError {
+    match cause {
+        image::ImageError::Unsupported(cause) => StillError::Unsupported(cause.to_string()),
+        cause => StillError::Broken { kind, cause: cause.to_string() },
+    }
+}
+
+/// The way in for the fuzzer: whatever the bytes are, they are decoded within the limits or refused.
+#[doc(hidden)]
+pub fn fuzz_still(bytes: &[u8]) {
+    for passthrough in [false, true] {
+        let limits = Limits { max_pixels: 1 << 16, max_side: 64, passthrough };
+        let Ok(still) = read(bytes, &limits) else { continue };
+        assert!(still.width.max(still.height) <= limits.max_side && still.width.min(still.height) > 0);
+        match still.passthrough {
+            Some(file) => assert!(passthrough && file.len() <= bytes.len() + 16),
+            None => assert_eq!(still.rgb.len() as u64, u64::from(still.width) * u64::from(still.height) * 3),
+        }
+    }
 }

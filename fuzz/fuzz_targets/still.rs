@@ -1,0 +1,4 @@
+//! A picture is decoded within its limits or refused.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| edgelabel::media::still::fuzz_still(bytes));
