@@ -63,6 +63,17 @@ bench-trigger: deps $(VENV)/ready $(VENV)-seed/ready ## Compare a click with a P
 	cp $(TARGET)/benchmarks-trigger.md docs/benchmarks-trigger.md
 	@cat docs/benchmarks-trigger.md
 
+.PHONY: bench-frames
+bench-frames: deps $(VENV)-bench/ready ## Compare single frames by link with ffmpeg, PyAV and OpenCV (needs ffmpeg); writes docs/benchmarks.md
+	@command -v ffmpeg ffprobe > /dev/null || { echo "bench-frames needs ffmpeg: apt-get install ffmpeg" >&2; exit 1; }
+	cargo build --release --bin edgelabel --example frames
+	mkdir -p $(TARGET)/bench
+	test -s $(TARGET)/bench/clip.mp4 || bench/make_clip.sh $(TARGET)/bench/clip.mp4
+	$(VENV)-bench/bin/python bench/frames.py --edgelabel $(TARGET)/release/edgelabel --service $(TARGET)/release/examples/frames \
+	    --clip $(TARGET)/bench/clip.mp4 --figures $(TARGET)/bench/figures.json > $(TARGET)/bench/benchmarks.md
+	cp $(TARGET)/bench/benchmarks.md docs/benchmarks.md
+	@cat docs/benchmarks.md
+
 # The environment of the Python that judges; made anew when a requirement changes.
 $(VENV)/ready: tests/requirements.txt
 	python3 -m venv $(VENV)
@@ -72,6 +83,11 @@ $(VENV)/ready: tests/requirements.txt
 $(VENV)-seed/ready: bench/seed/requirements.txt
 	python3 -m venv $(VENV)-seed
 	$(VENV)-seed/bin/pip install --quiet --disable-pip-version-check -r bench/seed/requirements.txt
+	touch $@
+
+$(VENV)-bench/ready: bench/requirements.txt
+	python3 -m venv $(VENV)-bench
+	$(VENV)-bench/bin/pip install --quiet --disable-pip-version-check -r bench/requirements.txt
 	touch $@
 
 # Compiled once and kept; takes a few minutes.

@@ -412,3 +412,36 @@ fn a_local_file_is_read_like_any_item() {
     assert!(message(here.store.open_file(here.dir.path())).contains("not a file"));
     assert!(message(here.store.open_file(&here.dir.path().join("no"))).contains("No such file"));
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(24))]
+    #[test]
+    fn any_reads_in_any_order_give_the_items_bytes_and_fetch_each_about_once(
+        reads in proptest::collection::vec((0..400_000u64, 0..150_000usize, 1..200_000usize), 1..12),
+        ranges in proptest::bool::weighted(0.8),
+        reopened in 0..12usize,
+    ) {
+        let content = pattern(350_000);
+        let server = Server::new(content.clone());
+        server.set(|state| state.ranges = ranges);
+        let Here { mut store, dir } = fresh();
+        let mut fetched = 0;
+        for (at, (offset, length, short)) in reads.into_iter().enumerate() {
+            if at == reopened {
+                drop(store);
+                store = Store::open_cache(&settings(dir.path(), 1 << 30)).unwrap();
+            }
+            let mut renew = never;
+            let mut item = open(&store, &server.link("/a.mp4"), &mut renew).unwrap();
+            server.set(|state| state.mishaps = [Mishap::Short(short)].into());
+            let first = content.len().min(offset as usize);
+            let last = content.len().min(first + length);
+            proptest::prop_assert_eq!(item.read(offset, length, &soon()).unwrap(), &content[first..last]);
+            server.set(|state| state.mishaps.clear());
+            fetched += item.facts().bytes_fetched;
+        }
+        // Bridged gaps come twice, and a store without ranges begins again for each reader.
+        let bound = if ranges { 2 } else { 13 };
+        proptest::prop_assert!(fetched <= bound * content.len() as u64, "{fetched}");
+    }
+}
