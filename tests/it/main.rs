@@ -12,3 +12,4 @@ mod lifecycle;
 mod rows;
 mod spine;
 mod statuses;
+mod upstream;

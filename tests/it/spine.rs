@@ -2,11 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::support::backend::Call;
+use crate::support::backend::{Call, Options};
 use crate::support::daemon::{Daemon, Setup};
-use crate::support::fixture::{Fixture, GROUP_COLOURS, IMAGE_COLOUR};
-use crate::support::media::colour_of_frame;
+use crate::support::fixture::{Fixture, GROUP_COLOURS, IMAGE_COLOUR, add_video};
+use crate::support::media::{VideoRecipe, colour_of_frame, moving_bars};
 use crate::support::model::{Picture, StandIn};
+use crate::support::tls::LocalCertificate;
+
+/// GOPs of one second, about as large as a camera's.
+const LONG: &str = "x264enc key-int-max=30 speed-preset=ultrafast bitrate=2000 ! video/x-h264,profile=main ! mp4mux faststart=true";
 
 pub struct World {
     pub fixture: Fixture,
@@ -16,6 +20,12 @@ pub struct World {
 impl World {
     pub fn new() -> Self {
         Self { fixture: Fixture::new(), model: StandIn::start(0, None).unwrap() }
+    }
+
+    /// Everything upstream answers HTTPS, by a certificate of an authority that nobody trusts by itself.
+    pub fn on_https(certificate: &LocalCertificate) -> Self {
+        let fixture = Fixture::start(Options { tls: Some(certificate.server.clone()), ..Options::default() });
+        Self { fixture, model: StandIn::start(0, Some(certificate.server.clone())).unwrap() }
     }
 
     pub fn setup(&self) -> Setup {
@@ -158,6 +168,26 @@ fn a_first_trigger_takes_at_most_five_calls_and_a_second_three() {
     world.click(&daemon, "/", &world.fixture.video, 3);
     let second = calls();
     assert!(second.len() <= 3, "{second:?}");
+}
+
+#[test]
+fn a_frame_of_a_long_video_takes_a_small_part_of_the_file_and_its_neighbour_hardly_more() {
+    let world = World::new();
+    let recipe = VideoRecipe { frames: 900, fps: 30, encode: LONG, ..VideoRecipe::default() };
+    let bytes = recipe.painted(|frame, x, y| moving_bars(frame, 900, x, y));
+    let size = bytes.len() as u64;
+    let video = add_video(&mut world.fixture.backend.store(), &world.fixture.project, "long.mp4", &recipe, bytes);
+    let daemon = world.setup().agent("/", "Scene description", "").start();
+    let media = || -> Vec<u64> {
+        let records = world.fixture.backend.records();
+        records.iter().filter(|record| record.call == Call::Media).map(|record| record.bytes).collect()
+    };
+    world.click(&daemon, "/", &video, 640);
+    let first: u64 = media().iter().sum();
+    assert!(first * 5 < size, "{first} of {size} bytes in {:?}", media());
+    world.click(&daemon, "/", &video, 641);
+    let both: u64 = media().iter().sum();
+    assert!((both - first) * 50 < size, "{both} after {first} of {size} bytes in {:?}", media());
 }
 
 #[test]

@@ -23,6 +23,7 @@ pub struct Setup {
     program: PathBuf,
     sections: BTreeMap<&'static str, BTreeMap<&'static str, String>>,
     agents: Vec<String>,
+    environment: Vec<(&'static str, String)>,
     folder: PathBuf,
     port: u16,
     admin: u16,
@@ -54,7 +55,9 @@ impl Setup {
         write_private(&folder.join("encord_key"), &key.private_text);
         write_private(&folder.join("model_key"), "sk-secret-of-the-model\n");
         let (port, admin) = (free_port(), free_port());
-        Self { program: program.into(), sections: BTreeMap::new(), agents: Vec::new(), folder, port, admin, _temporary: None }
+        let program = program.into();
+        let (sections, agents, environment) = (BTreeMap::new(), Vec::new(), Vec::new());
+        Self { program, sections, agents, environment, folder, port, admin, _temporary: None }
             .set("server", "listen", format!("[\"127.0.0.1:{port}\"]"))
             .set("server.tls", "certificate", "\"certs/server.pem\"")
             .set("server.tls", "private_key", "\"certs/server.key\"")
@@ -71,6 +74,18 @@ impl Setup {
     /// Sets a key to a TOML value.
     pub fn set(mut self, section: &'static str, key: &'static str, value: impl Into<String>) -> Self {
         self.sections.entry(section).or_default().insert(key, value.into());
+        self
+    }
+
+    /// Leaves a key to its default.
+    pub fn unset(mut self, section: &'static str, key: &'static str) -> Self {
+        self.sections.entry(section).or_default().remove(key);
+        self
+    }
+
+    /// Sets a variable of the program's environment.
+    pub fn environment(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.environment.push((name, value.into()));
         self
     }
 
@@ -133,6 +148,7 @@ impl Setup {
                 command.env_remove(&name);
             }
         }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 
