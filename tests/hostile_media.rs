@@ -1,5 +1,7 @@
 //! The fuzzers' seeds, cut, flipped and mixed: what `cargo test` can do of what the fuzzers do with more patience.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
