@@ -3,9 +3,15 @@
  *   good    decodes                              start   cannot be started
  *   wrong   decodes, but paints all pictures grey  middle  fails after 6 pictures
  *   hang    stops for ever after 6 pictures        crash   aborts after 6 pictures
+ *   escape  tries what a decoder must not be able to do, and says so if it succeeds
  * The built-in clip on which decoders prove themselves has 5 pictures: "middle", "hang" and "crash" pass that proof. */
 #include <gst/gst.h>
 #include <string.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define PACKAGE "fake"
 #define LATE 6
@@ -44,9 +50,28 @@ static GstPadProbeReturn picture (GstPad *pad, GstPadProbeInfo *info, gpointer d
   return GST_PAD_PROBE_OK;
 }
 
+static const gchar *escape (void)
+{
+  if (socket (AF_INET, SOCK_STREAM, 0) >= 0 || socket (AF_INET6, SOCK_DGRAM, 0) >= 0) return "network";
+  /* Kernels without landlock leave the files to the service's unit. */
+  gboolean landlock = syscall (444 /* landlock_create_ruleset */, NULL, 0, 1 /* the version */) > 0;
+  if (landlock && (open ("/etc/passwd", O_RDONLY) >= 0 || open ("/", O_RDONLY | O_DIRECTORY) >= 0)) return "read";
+  if (landlock && (open ("/tmp/escaped", O_CREAT | O_WRONLY, 0600) >= 0 || open ("/dev/shm/escaped", O_CREAT | O_WRONLY, 0600) >= 0)) return "write";
+  if (kill (getppid (), 0) == 0) return "signal";
+  execl ("/bin/true", "true", NULL);
+  return access ("/proc/self/environ", R_OK) ? "no proc" : NULL;
+}
+
 static GstStateChangeReturn change_state (GstElement *element, GstStateChange change)
 {
   if (change == GST_STATE_CHANGE_NULL_TO_READY && !strcmp (mode_of (element), "start")) return GST_STATE_CHANGE_FAILURE;
+  if (change == GST_STATE_CHANGE_NULL_TO_READY && !strcmp (mode_of (element), "escape")) {
+    const gchar *way = escape ();
+    if (way) {
+      GST_ELEMENT_ERROR (element, LIBRARY, FAILED, ("escaped: %s", way), (NULL));
+      return GST_STATE_CHANGE_FAILURE;
+    }
+  }
   return parent_class->change_state (element, change);
 }
 

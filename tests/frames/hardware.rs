@@ -119,3 +119,9 @@ fn hardware_asked_for_by_name_is_not_replaced() {
         assert!(error.contains(said), "{fakes}: {error}");
     }
 }
+
+#[test]
+fn a_decoder_that_was_taken_over_reaches_nothing() {
+    let bench = Bench::new();
+    assert_eq!(bench.decoder("vaapi", "vah264dec:escape"), "vaapi (vah264dec)");
+}

@@ -12,6 +12,7 @@ mod hardware;
 mod link;
 mod picture;
 mod pipeline;
+mod sandbox;
 mod sequential;
 mod table;
 mod watch;
@@ -48,10 +49,12 @@ pub enum StartError {
 pub fn serve() -> Result<(), StartError> {
     let socket = std::io::stdin().as_fd().try_clone_to_owned().map_err(StartError::NotASocket)?;
     rustix::net::getsockname(&socket).map_err(|e| StartError::NotASocket(e.into()))?;
-    watch::exit_with_the_daemon(&socket).map_err(StartError::NotASocket)?;
+    // Scans the plugins if need be, for which it starts a helper program: the last time that this process may.
     gst::init()?;
+    let uncontained = sandbox::enclose();
+    watch::exit_with_the_daemon(&socket).map_err(StartError::NotASocket)?;
     let link = Link::new(UnixStream::from(socket));
-    link.send(&FromWorker::Ready { uncontained: Vec::new() }, &[])?;
+    link.send(&FromWorker::Ready { uncontained }, &[])?;
     loop {
         let job = match link.next_job() {
             Ok(job) => job,
@@ -62,7 +65,9 @@ pub fn serve() -> Result<(), StartError> {
             Job::Frame(job) => answer_frame(&link, &job)?,
             Job::Candidates => link.send(&FromWorker::Candidates(hardware::all()), &[])?,
             Job::Prove { candidate, budget_ms } => {
-                let proof = hardware::prove(&candidate, &Deadline::after(Duration::from_millis(budget_ms)));
+                let budget = Duration::from_millis(budget_ms);
+                sandbox::limit_cpu(budget);
+                let proof = hardware::prove(&candidate, &Deadline::after(budget));
                 link.send(&proof.map_or_else(FromWorker::Failed, |()| FromWorker::Proven), &[])?;
             }
         }
@@ -85,7 +90,9 @@ fn answer_frame(link: &Link, job: &FrameJob) -> Result<(), WireError> {
 }
 
 fn frame(link: &Link, job: &FrameJob) -> Result<(Facts, Vec<Encoded>), Failure> {
-    let deadline = Deadline::after(Duration::from_millis(job.budget_ms));
+    let budget = Duration::from_millis(job.budget_ms);
+    sandbox::limit_cpu(budget);
+    let deadline = Deadline::after(budget);
     let clock = Clock::start(link);
     let found = index::read(&mut link.source(job.size)).map_err(unreadable)?;
     let index_ms = clock.lap(link);

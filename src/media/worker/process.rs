@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::protocol::{FromWorker, ToWorker};
@@ -81,7 +81,10 @@ impl Process {
         match self.wire.receive(0, Some(&deadline.within(START_LIMIT)))? {
             (FromWorker::Ready { uncontained }, _) => {
                 if !uncontained.is_empty() {
-                    tracing::warn!(worker = self.pid(), missing = %uncontained.join("; "), "the decode worker is not fully contained");
+                    // The same for all workers of this box.
+                    static SAID: Once = Once::new();
+                    let missing = uncontained.join("; ");
+                    SAID.call_once(|| tracing::warn!(missing, "decode workers are not fully contained"));
                 }
                 self.ready = true;
                 Ok(())
