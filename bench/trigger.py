@@ -114,7 +114,7 @@ def clicks(service, emulator, places):
     for data, frame in places:
         calls = len(emulator.calls())
         begun = time.perf_counter()
-        answer = service.session.post(service.url, json={"projectHash": emulator.project, "dataHash": data, "frame": frame}, timeout=120)
+        answer = service.session.post(service.url, json={"projectHash": emulator.project, "dataHash": data, "frame": frame}, timeout=120, verify=service.session.verify)
         times.append((time.perf_counter() - begun) * 1000)
         if answer.status_code != 200:
             raise RuntimeError(f"{service.name}: {answer.status_code} {answer.text}")

@@ -15,13 +15,13 @@ use super::{Error, Kind, Outcome, ReplyStyle, Settings, Trigger};
 
 impl EditorAgent {
     /// The answer has been paid for: it goes to the journal before the save is tried, and leaves it when it is saved.
-    /// `told` is what the annotator is told when it is saved.
+    /// `told` makes what the annotator is told of what was saved.
     pub(super) fn deliver(
         &self,
         trigger: &Trigger,
         agent: &Settings,
         order: &SaveOrder,
-        told: Option<String>,
+        told: impl FnOnce(&Saved) -> Option<String>,
         report: &mut Report,
     ) -> Result<Outcome, Error> {
         let _in_flight = InFlight::enter(&self.in_flight, trigger.id.to_string());
@@ -32,8 +32,8 @@ impl EditorAgent {
                 self.strike_out(trigger, written_down);
                 let theirs = || "somebody answered this frame meanwhile, and that answer stays".to_owned();
                 Ok(match how {
-                    Saved::Written => Outcome::Saved { message: told },
-                    Saved::Superseded => Outcome::Kept { message: (agent.reply == ReplyStyle::Summary).then(theirs) },
+                    saved if !saved.written.is_empty() => Outcome::Saved { message: told(&saved) },
+                    _ => Outcome::Kept { message: (agent.reply == ReplyStyle::Summary).then(theirs) },
                 })
             }
             Err(error) if !written_down => {

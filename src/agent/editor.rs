@@ -12,7 +12,7 @@ use crate::model::{Models, Question, Reply};
 use crate::telemetry::Step;
 
 use super::report::Report;
-use super::save::{Ordered, SaveOrder, Saver};
+use super::save::{Ordered, SaveOrder, Saved, Saver};
 use super::{Error, Existing, Kind, Outcome, ReplyStyle, Settings, Target, Trigger, select};
 
 /// Answers triggers for all configured agents.
@@ -65,7 +65,7 @@ impl EditorAgent {
             return Err(Error::new(Kind::Unprocessable, message));
         }
         let order = order(trigger, agent, ground, &row, &reply)?;
-        let told = (agent.reply == ReplyStyle::Summary).then(|| summary(&order, &reply.left_out));
+        let told = |saved: &Saved| (agent.reply == ReplyStyle::Summary).then(|| summary(&order, saved, &reply.left_out));
         self.deliver(trigger, agent, &order, told, report)
     }
 
@@ -170,9 +170,13 @@ fn order(trigger: &Trigger, agent: &Settings, ground: &Ground, row: &LabelRow, r
     Ok(SaveOrder { project: trigger.project.clone(), label: row.label_hash().clone(), frame: trigger.frame, answers })
 }
 
-fn summary(order: &SaveOrder, left_out: &[String]) -> String {
-    let said: Vec<String> = order.answers.iter().flat_map(|ordered| ordered.answer.spoken()).collect();
+fn summary(order: &SaveOrder, saved: &Saved, left_out: &[String]) -> String {
+    let spoken = |places: &[usize]| places.iter().flat_map(|&place| order.answers[place].answer.spoken()).collect::<Vec<_>>();
+    let said = spoken(&saved.written);
     let mut text = format!("saved for frame {}: {}", order.frame, said.join("; "));
+    if !saved.superseded.is_empty() {
+        text.push_str(&format!("; {} answered by somebody meanwhile, which stays", saved.superseded.len()));
+    }
     if !left_out.is_empty() {
         text.push_str(&format!("; left unanswered: {}", left_out.join(", ")));
     }

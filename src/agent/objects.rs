@@ -7,7 +7,7 @@ use crate::telemetry::Step;
 
 use super::editor::{EditorAgent, Ground};
 use super::report::Report;
-use super::save::{Ordered, SaveOrder};
+use super::save::{Ordered, SaveOrder, Saved};
 use super::{Error, Existing, Kind, Outcome, ReplyStyle, Settings, Trigger, select};
 
 /// Each object is a picture and a model call of its own, so their number is bounded.
@@ -59,8 +59,12 @@ impl EditorAgent {
             self.ask_about_each(trigger, agent, ground, &row, &selected, &frame.pictures, &mut skipped, report)
         })?;
         let order = SaveOrder { project: trigger.project.clone(), label: row.label_hash().clone(), frame: trigger.frame, answers };
-        let partly = !skipped.is_empty();
-        let told = (partly || agent.reply == ReplyStyle::Summary).then(|| summary(order.answers.len(), &skipped));
+        let told = |saved: &Saved| {
+            let kept =
+                saved.superseded.iter().map(|_| Skipped { name: "one".into(), why: "somebody answered meanwhile, which stays".into() });
+            let skipped: Vec<Skipped> = skipped.into_iter().chain(kept).collect();
+            (!skipped.is_empty() || agent.reply == ReplyStyle::Summary).then(|| summary(saved.written.len(), &skipped))
+        };
         self.deliver(trigger, agent, &order, told, report)
     }
 

@@ -8,7 +8,6 @@ use crate::journal::{Episode, Journal, Pending, State};
 
 use super::deliver::Late;
 use super::editor::EditorAgent;
-use super::save::Saved;
 
 /// The first pause after a failed save; each further one doubles it up to `journal.retry_max`.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -113,7 +112,7 @@ fn pass(journal: &Journal, agent: &EditorAgent, shared: &Shared) -> bool {
 fn save_one(journal: &Journal, agent: &EditorAgent, entry: &Pending) -> bool {
     let noted = match agent.save_late(entry) {
         Ok(how) => {
-            let outcome = if how == Saved::Written { "late" } else { "superseded" };
+            let outcome = if how.written.is_empty() { "superseded" } else { "late" };
             tracing::info!(request = %entry.id, data = %entry.data, frame = entry.frame, outcome, "an answer that waited is settled");
             remember(journal, entry, outcome);
             journal.remove(&entry.id).map(drop)

@@ -28,13 +28,12 @@ pub(super) struct Ordered {
     pub(super) seen: Fingerprint,
 }
 
-/// How a save ended well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Saved {
-    /// The row holds our answer, by this save or an earlier one.
-    Written,
-    /// A person answered meanwhile: theirs stays, and nothing was left to save.
-    Superseded,
+/// How a save ended well: which answers of the order are in the row, by this save or an earlier one, and which are not
+/// because a person answered meanwhile. Both by their place in the order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Saved {
+    pub(super) written: Vec<usize>,
+    pub(super) superseded: Vec<usize>,
 }
 
 /// Most places whose last answer of ours is remembered.
@@ -68,28 +67,28 @@ impl Saver {
     pub(super) fn save(&self, order: &SaveOrder, late: bool, deadline: &Deadline) -> Result<Saved, encord::Error> {
         let _row_is_ours = self.rows.lock(&order.label, deadline)?;
         let mut row = self.encord.read_row(&order.project, &order.label, deadline)?;
-        let (mut changed, mut there) = (false, false);
-        for Ordered { answer, seen } in &order.answers {
+        let mut saved = Saved::default();
+        let mut changed = false;
+        for (place, Ordered { answer, seen }) in order.answers.iter().enumerate() {
             if row.holds(answer, order.frame)? {
-                there = true;
+                saved.written.push(place);
                 continue;
             }
             let now = row.state_for(answer, order.frame)?;
             if now != *seen && (late || !self.is_ours(order, answer, &now)) {
+                saved.superseded.push(place);
                 continue;
             }
-            match row.merge(answer, order.frame)? {
-                Merged::AlreadyThere => there = true,
-                Merged::Added | Merged::Replaced => changed = true,
-            }
+            changed |= row.merge(answer, order.frame)? != Merged::AlreadyThere;
+            saved.written.push(place);
         }
         if changed {
             self.encord.save_row(&order.project, &row, deadline)?;
-            for Ordered { answer, .. } in &order.answers {
+            for Ordered { answer, .. } in saved.written.iter().map(|&place| &order.answers[place]) {
                 self.remember(order, answer, row.state_for(answer, order.frame)?);
             }
         }
-        Ok(if changed || there { Saved::Written } else { Saved::Superseded })
+        Ok(saved)
     }
 
     fn is_ours(&self, order: &SaveOrder, answer: &PreparedAnswer, now: &Fingerprint) -> bool {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
 use super::ConfigArgument;
 use crate::deadline::Deadline;
@@ -68,7 +68,7 @@ fn lossless(output: &Path) -> anyhow::Result<bool> {
     match output.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase).as_deref() {
         Some("png") => Ok(true),
         Some("jpg" | "jpeg") => Ok(false),
-        _ => bail!("--output {}: the name must end in .jpg or .png", output.display()),
+        _ => Err(super::WrongUsage(format!("--output {}: the name must end in .jpg or .png", output.display())).into()),
     }
 }
 

@@ -115,9 +115,17 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// 78 for a configuration that cannot be used, and for the keys, certificates and trust anchors it names; 1 for
+/// The command line is well-formed but cannot be meant.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct WrongUsage(String);
+
+/// 2 for wrong usage; 78 for a configuration that cannot be used, and for the keys, certificates and trust anchors it names; 1 for
 /// everything else.
 fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.chain().any(|cause| cause.is::<WrongUsage>()) {
+        return 2;
+    }
     let configured = |cause: &(dyn std::error::Error + 'static)| {
         cause.is::<Invalid>()
             || matches!(cause.downcast_ref(), Some(server::StartError::Tls(_)))

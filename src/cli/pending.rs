@@ -47,7 +47,7 @@ enum Action {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let settings = arguments.config.load()?.journal();
     // Opening would make the file, perhaps as a user whose files the daemon cannot write.
-    let journal = if settings.path.exists() { Some(Journal::new(settings)) } else { None };
+    let journal = if settings.path.exists() { Some(Journal::to_inspect(settings)) } else { None };
     let text = match arguments.action.as_ref().unwrap_or(&Action::List) {
         Action::List => {
             let entries = journal.map_or(Ok(Vec::new()), |journal| journal.pending())?;
@@ -101,7 +101,7 @@ fn listed(entries: &[Pending]) -> String {
         let when = since.format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
         text += &format!("{id}  {}  since {when}  project {project}  data {data}  frame {frame}  agent {agent}\n", state(entry.state));
         if !error.is_empty() {
-            text += &format!("              after {attempts} tries: {error}\n");
+            text += &format!("              tried {attempts}×: {error}\n");
         }
     }
     text

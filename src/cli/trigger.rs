@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde_json::{Value, json};
 use url::Url;
 
 use super::progress::Progress;
-use super::{ConfigArgument, print};
+use super::{ConfigArgument, WrongUsage, print};
 use crate::config::Config;
 use crate::deadline::Deadline;
 use crate::http::{self, Fault};
@@ -49,9 +49,9 @@ pub(super) struct Arguments {
     /// Path of the agent
     #[arg(long, default_value = "/", value_name = "PATH")]
     agent: String,
-    /// Where the daemon listens
-    #[arg(long, default_value = "https://localhost:8443")]
-    url: Url,
+    /// Where the daemon listens [default: https://localhost and the port of server.listen]
+    #[arg(long)]
+    url: Option<Url>,
     /// PEM file with the authority of the daemon's certificate [default: ca.pem beside the configured certificate]
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
@@ -81,7 +81,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             objects: Vec::new(),
             origin: config.as_ref().and_then(|config| config.file.server.allowed_origins.first()).map(|origin| origin.0.clone()),
         },
-        _ => bail!("name the item by its label editor URL, or by --project and --data"),
+        _ => return Err(WrongUsage("name the item by its label editor URL, or by --project and --data".into()).into()),
     };
     send(arguments, &item, config.as_ref())
 }
@@ -100,10 +100,12 @@ struct Item {
 impl Item {
     fn of_editor(text: &str) -> anyhow::Result<Self> {
         let form = "a label editor address is https://app.encord.com/label_editor/PROJECT/DATA[/FRAME]";
-        let url = Url::parse(text).with_context(|| format!("{text:?} is not an address; {form}"))?;
+        let url = Url::parse(text).map_err(|_| WrongUsage(format!("{text:?} is not an address; {form}")))?;
         let mut parts =
             url.path_segments().into_iter().flatten().skip_while(|part| *part != "label_editor").skip(1).filter(|part| !part.is_empty());
-        let (Some(project), Some(data)) = (parts.next(), parts.next()) else { bail!("{text:?} names no project and data item; {form}") };
+        let (Some(project), Some(data)) = (parts.next(), parts.next()) else {
+            return Err(WrongUsage(format!("{text:?} names no project and data item; {form}")).into());
+        };
         let frame = match parts.next() {
             Some(number) => number.parse().with_context(|| format!("{number:?} is not a frame; {form}"))?,
             None => 0,
@@ -132,7 +134,8 @@ fn send(arguments: &Arguments, item: &Item, config: Option<&Config>) -> anyhow::
     }
     let body = serde_json::to_vec(&body)?;
     let token = config.and_then(|config| config.access_token().ok().flatten());
-    let mut url = arguments.url.as_str().trim_end_matches('/').to_owned();
+    let base = base_url(arguments, config)?;
+    let mut url = base.as_str().trim_end_matches('/').to_owned();
     if let Some(token) = &token {
         url = format!("{url}/{}", token.expose());
     }
@@ -156,9 +159,18 @@ fn send(arguments: &Arguments, item: &Item, config: Option<&Config>) -> anyhow::
     drop(progress);
     let answer = answer.map_err(|fault| {
         let remedy = remedy(&fault, ca_file.is_some());
-        anyhow::Error::new(fault).context(format!("no answer from {}{remedy}", arguments.url))
+        anyhow::Error::new(fault).context(format!("no answer from {base}{remedy}"))
     })?;
     report(arguments, &answer, begin.elapsed())
+}
+
+/// The daemon of this box answers on the port it is configured with.
+fn base_url(arguments: &Arguments, config: Option<&Config>) -> anyhow::Result<Url> {
+    if let Some(url) = &arguments.url {
+        return Ok(url.clone());
+    }
+    let port = config.and_then(|config| config.file.server.listen.first()).map_or(8443, |address| address.0.port());
+    Ok(Url::parse(&format!("https://localhost:{port}"))?)
 }
 
 fn remedy(fault: &Fault, has_ca: bool) -> &'static str {

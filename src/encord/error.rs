@@ -61,7 +61,7 @@ pub enum Error {
         what: String,
     },
     /// A frame beyond the row's last.
-    #[error("frame {frame} does not exist: {title:?} has {count} frames, 0 to {last}", last = count.saturating_sub(1))]
+    #[error("frame {frame} does not exist: {title:?} ends with frame {last} ({count} in all)", last = count.saturating_sub(1))]
     FrameOutOfRange {
         /// The frame asked for.
         frame: u64,

@@ -69,12 +69,19 @@ pub enum Error {
 pub struct Journal {
     settings: Settings,
     connection: Mutex<Option<Connection>>,
+    /// Whether a corrupt file is kept aside and a new one started: the daemon's decision, not a command's.
+    replaces_corrupt: bool,
 }
 
 impl Journal {
     /// Takes the settings; touches no file yet.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, connection: Mutex::new(None) }
+        Self { settings, connection: Mutex::new(None), replaces_corrupt: true }
+    }
+
+    /// As [`Journal::new`], but a corrupt file is an error: for commands, which must not change files under a daemon.
+    pub fn to_inspect(settings: Settings) -> Self {
+        Self { replaces_corrupt: false, ..Self::new(settings) }
     }
 
     /// What the configuration says.
@@ -99,7 +106,7 @@ impl Journal {
         let mut slot = self.lock();
         let mut db = match slot.take() {
             Some(db) => db,
-            None => schema::open(&self.settings.path)?,
+            None => schema::open(&self.settings.path, self.replaces_corrupt)?,
         };
         match work(&mut db) {
             Ok(value) => {
@@ -194,6 +201,17 @@ mod tests {
             std::fs::read_dir(path.parent().unwrap()).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
         assert!(names.iter().any(|name| name.starts_with("journal.db.corrupt-")), "{names:?}");
         assert_eq!(journal.pending().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_command_leaves_a_corrupt_file_alone_and_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.db");
+        std::fs::write(&path, [0xa5; 9000]).unwrap();
+        let settings = Settings { path: path.clone(), retry_max: Duration::from_secs(60), max_entries: 3 };
+        let error = Journal::to_inspect(settings).pending().unwrap_err();
+        assert!(matches!(&error, Error::File { .. }), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), [0xa5; 9000]);
     }
 
     #[test]

@@ -33,9 +33,9 @@ const STEPS: [&str; 1] = ["
 "];
 
 /// Opens the file, making or upgrading it. A file that is no sound database is kept aside under a name that says so.
-pub(super) fn open(path: &Path) -> Result<Connection, Error> {
+pub(super) fn open(path: &Path, replace_corrupt: bool) -> Result<Connection, Error> {
     match try_open(path) {
-        Err(Failure::Corrupt(cause)) => {
+        Err(Failure::Corrupt(cause)) if replace_corrupt => {
             let aside =
                 keep_aside(path).map_err(|error| file_error(path, format!("is corrupt ({cause}) and cannot be kept aside: {error}")))?;
             tracing::error!(journal = %path.display(), kept = %aside.display(), %cause, "the journal is corrupt; it is kept aside and a new one is started");
@@ -54,7 +54,8 @@ enum Failure {
 impl Failure {
     fn into_error(self, path: &Path) -> Error {
         match self {
-            Self::Corrupt(cause) | Self::Other(cause) => file_error(path, cause),
+            Self::Corrupt(cause) => file_error(path, format!("is corrupt ({cause}); the daemon keeps it aside when it next opens it")),
+            Self::Other(cause) => file_error(path, cause),
             Self::Newer(found) => Error::Newer { path: path.into(), found, known: STEPS.len() as i64 },
         }
     }

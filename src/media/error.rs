@@ -22,7 +22,7 @@ pub enum Error {
         status: u16,
     },
     /// The frame is beyond the end.
-    #[error("frame {frame} does not exist: {title:?} has {count} frames, 0 to {last}", last = count.saturating_sub(1))]
+    #[error("frame {frame} does not exist: {title:?} ends with frame {last} ({count} in all)", last = count.saturating_sub(1))]
     FrameOutOfRange {
         /// The frame asked for.
         frame: u64,

@@ -179,8 +179,13 @@ impl Drop for Lease {
 /// GStreamer's plugin list: kept, because scanning takes seconds, but never across a boot, because elements of hardware that
 /// was not there at the scan would stay unseen.
 fn registry(cache_dir: &Path) -> Result<PathBuf, Error> {
-    let dir = cache_dir.join("gstreamer");
-    std::fs::create_dir_all(&dir).map_err(|e| Error::Worker(format!("{} cannot be made: {e}", dir.display())))?;
+    let mut dir = cache_dir.join("gstreamer");
+    if let Err(cause) = std::fs::create_dir_all(&dir) {
+        // A cache that cannot be used costs time, not the trigger.
+        tracing::warn!(folder = %dir.display(), %cause, "GStreamer's registry goes to the temporary folder");
+        dir = std::env::temp_dir().join(format!("edgelabel-gstreamer-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).map_err(|e| Error::Worker(format!("{} cannot be made: {e}", dir.display())))?;
+    }
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let boot: String = boot.chars().filter(char::is_ascii_hexdigit).collect();
     let name = format!("registry-{boot}.bin");
