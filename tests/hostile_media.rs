@@ -11,7 +11,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 /// Beyond this a target stops where it is.
 const PATIENCE: Duration = Duration::from_secs(10);
-const CASES: u32 = 4000;
+const CASES: u32 = 20_000;
 
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus-seeds").join(target);
