@@ -10,12 +10,13 @@ use crate::http;
 
 use super::Error;
 use super::chat::{self, Completion, Repair};
-use super::complaint::{Complaint, Meaning};
-use super::dialect::{Dialect, Rung, TokenBound};
+use super::complaint::Complaint;
+use super::dialect::{Rung, TokenBound};
 use super::endpoint::{Endpoint, Failure, section};
-use super::memory::{DOUBTED, GUESSED, TOLD};
+use super::meaning::Meaning;
 use super::pace::Pace;
 use super::prompt::Prompt;
+use super::search::Search;
 
 /// Pauses before the second, third and fourth try of a request that may pass, before jitter.
 const PAUSES: [Duration; 3] = [Duration::from_millis(300), Duration::from_millis(1_200), Duration::from_secs(3)];
@@ -23,8 +24,6 @@ const PAUSES: [Duration; 3] = [Duration::from_millis(300), Duration::from_millis
 const LOADING: Duration = Duration::from_millis(1_500);
 /// No endpoint needs this many requests for one answer, whatever it refuses.
 const MOST_REQUESTS: u32 = 24;
-/// No answer fits into fewer tokens.
-const SMALLEST_BOUND: u32 = 16;
 /// A second try after a time-out needs at least this long to make sense.
 const WORTH_ANOTHER_TRY: Duration = Duration::from_secs(8);
 
@@ -68,45 +67,11 @@ pub(super) struct Got {
     pub(super) bound: u32,
 }
 
-/// Where the search for an answer stands.
-struct Search {
-    dialect: Dialect,
-    /// The rung has worked before: a vague refusal is then not about it.
-    proven: bool,
-    refused_rungs: Vec<Rung>,
-    refused_bounds: Vec<TokenBound>,
-    address: usize,
-    addresses_left: usize,
-    tries: usize,
-    /// The endpoint counts as down; this is the call that finds out.
-    probing: bool,
-    timed_out: bool,
-    /// How long to believe that the changes were needed.
-    belief: Duration,
-    /// The bound of the last request.
-    sent: u32,
-}
-
 impl Caller<'_> {
     /// Puts the question until there is a completion or no hope.
     pub(super) fn complete(&mut self, ask: &Ask<'_>) -> Result<Got, Error> {
         let endpoint = self.endpoint;
-        let (dialect, proven) = endpoint.memory.recall(ask.schema_id, Instant::now());
-        let probing = endpoint.breaker.is_down();
-        let mut search = Search {
-            dialect,
-            proven,
-            refused_rungs: Vec::new(),
-            refused_bounds: Vec::new(),
-            address: endpoint.memory.address(),
-            addresses_left: endpoint.address.chat.len() - 1,
-            // A probe of an endpoint that was down must not keep anybody waiting.
-            tries: if probing { PAUSES.len() } else { 0 },
-            probing,
-            timed_out: false,
-            belief: TOLD,
-            sent: 0,
-        };
+        let mut search = Search::begin(endpoint, ask.schema_id, PAUSES.len());
         for _ in 0..MOST_REQUESTS {
             search.sent = ask.max_answer_tokens.min(search.dialect.largest_bound.unwrap_or(u32::MAX));
             let request = chat::Request {
@@ -247,71 +212,6 @@ impl Caller<'_> {
         // A refill of everything is more than one call needs; it only tells when to come back at the latest.
         let pause = pace.wait.map_or_else(|| http::jittered(*pause), |wait| wait + http::jittered(Duration::from_millis(50)));
         self.deadline.sleep(pause).map_err(|_| error)
-    }
-}
-
-impl Search {
-    /// Changes what the complaint is about; `false` if there is nothing left to change.
-    fn adapt(&mut self, meaning: &Meaning) -> bool {
-        let dialect = &mut self.dialect;
-        match meaning {
-            Meaning::Bound => return self.next_bound(),
-            Meaning::BoundTooLarge(named) => {
-                let smaller = named.filter(|&named| named < self.sent).unwrap_or(self.sent / 4);
-                if smaller < SMALLEST_BOUND {
-                    return false;
-                }
-                dialect.largest_bound = Some(smaller);
-            }
-            Meaning::Temperature => dialect.temperature = false,
-            Meaning::ReasoningEffort => dialect.reasoning_effort = false,
-            Meaning::Detail => dialect.detail = false,
-            Meaning::Strict => dialect.strict = false,
-            Meaning::System => dialect.system = false,
-            Meaning::NamedTool => dialect.named_tool = false,
-            Meaning::Form => return self.next_rung(),
-            Meaning::Unclear => {
-                self.belief = self.belief.min(GUESSED);
-                return self.next_rung();
-            }
-            _ => return false,
-        }
-        true
-    }
-
-    fn next_bound(&mut self) -> bool {
-        self.refused_bounds.push(self.dialect.bound);
-        let next =
-            [TokenBound::Completion, TokenBound::Plain, TokenBound::None].into_iter().find(|bound| !self.refused_bounds.contains(bound));
-        self.dialect.bound = next.unwrap_or(TokenBound::None);
-        next.is_some()
-    }
-
-    /// The best rung not refused yet: also after a remembered one was refused, since the server may be another now.
-    fn next_rung(&mut self) -> bool {
-        self.refused_rungs.push(self.dialect.rung);
-        let next = Rung::ALL.into_iter().find(|rung| !self.refused_rungs.contains(rung));
-        self.dialect.rung = next.unwrap_or(Rung::Prompt);
-        self.proven = false;
-        next.is_some()
-    }
-
-    /// After a failure that named no reason: skips to the rungs that ask least of a server.
-    fn simpler(&mut self) -> bool {
-        self.belief = DOUBTED;
-        self.refused_rungs.extend(Rung::ALL.into_iter().filter(|rung| *rung < Rung::JsonObject));
-        let next = [Rung::JsonObject, Rung::Prompt].into_iter().find(|rung| *rung > self.dialect.rung);
-        self.dialect.rung = next.unwrap_or(Rung::Prompt);
-        next.is_some()
-    }
-
-    fn next_address(&mut self, endpoint: &Endpoint) -> bool {
-        if self.addresses_left == 0 {
-            return false;
-        }
-        self.addresses_left -= 1;
-        self.address = (self.address + 1) % endpoint.address.chat.len();
-        true
     }
 }
 

@@ -20,6 +20,7 @@ pub mod facade;
 mod fuzz;
 mod gate;
 mod header;
+mod meaning;
 mod memory;
 mod meter;
 mod outline;
@@ -28,6 +29,7 @@ mod probe;
 mod prompt;
 mod recovery;
 mod schema;
+mod search;
 mod sheet;
 mod validate;
 
