@@ -47,11 +47,11 @@ class Store:
 
 
 class Family:
-    """A process with all its descendants: their processor time, and their peaks of memory, added up."""
+    """A process with all its descendants: their processor time, and the most memory that they had at one time."""
 
     def __init__(self, pid):
         self.pid = pid
-        self.peaks = {}
+        self.peak = 0.0
         self.over = threading.Event()
         self.watch = threading.Thread(target=self.look)
         self.watch.start()
@@ -71,13 +71,16 @@ class Family:
 
     def look(self):
         while not self.over.wait(0.01):
+            together = 0
             for pid in self.pids():
                 try:
                     status = pathlib.Path(f"/proc/{pid}/status").read_text()
                 except OSError:
                     continue
                 if "VmHWM:" in status:
-                    self.peaks[pid] = int(status.split("VmHWM:")[1].split()[0]) / 1024
+                    # Of each that lives now, its own peak: nothing between two looks is missed.
+                    together += int(status.split("VmHWM:")[1].split()[0]) / 1024
+            self.peak = max(self.peak, together)
 
     def ticks(self):
         """Processor seconds so far, those of children that ended included."""
@@ -93,7 +96,7 @@ class Family:
     def peak_mib(self):
         self.over.set()
         self.watch.join()
-        return sum(self.peaks.values())
+        return self.peak
 
 
 class Edgelabel:
@@ -352,7 +355,7 @@ def report(options, first, second, download, warm_first, warm_second, names, len
     print("\nSecond frame in the same GOP:\n")
     print("\n".join(table(warm_second, services)))
     print(
-        "\nMemory is the sum over a way's processes of their peaks, so that libraries shared by two count twice. Bytes are what the store sent: a reader "
+        "\nMemory is the peaks of a way's processes at one time, added up, so that libraries shared by two count twice. Bytes are what the store sent: a reader "
         "that asks for an open range and hangs up pays for what was on its way.\n"
     )
     versions = subprocess.check_output([options.python, HERE / "peers.py", "versions"], text=True).strip()
