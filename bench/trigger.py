@@ -24,6 +24,7 @@ from daemon import Daemon, free_port  # noqa: E402
 from emulator import Emulator  # noqa: E402
 
 TITLE = "Scene description"
+VIDEO = {"frames": 750, "width": 1280, "height": 720}
 
 
 class Processes:
@@ -139,32 +140,36 @@ def main():
     parser.add_argument("--clicks", type=int, default=15)
     options = parser.parse_args()
 
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="edgelabel-bench-"))
+    with tempfile.TemporaryDirectory(prefix="edgelabel-bench-") as folder:
+        compare(options, pathlib.Path(folder))
+
+
+def compare(options, folder):
     emulator = Emulator(options.emulator)
     small, large = photo(folder, "small.jpg", 640, 360), photo(folder, "large.jpg", 4000, 3000)
-    video = {"frames": 1500, "width": 1280, "height": 720}
     sizes = {"small": os.path.getsize(small), "large": os.path.getsize(large)}
 
-    def places(kind):
-        if kind == "video":
-            made = emulator.tell(add_video=video)
-            sizes["video"] = made["bytes"]
-            return [(made["data"], 37 + 97 * number % 1400) for number in range(options.clicks)]
-        file = small if kind == "small" else large
-        return [(emulator.tell(add_image=file)["data"], 0) for _ in range(options.clicks)]
+    made = emulator.tell(add_video=VIDEO)
+    sizes["video"] = made["bytes"]
+    places = {
+        "small": [(emulator.tell(add_image=small)["data"], 0) for _ in range(options.clicks)],
+        "large": [(emulator.tell(add_image=large)["data"], 0) for _ in range(options.clicks)],
+        "video": [(made["data"], 37 + 97 * number % (VIDEO["frames"] - 40)) for number in range(options.clicks)],
+    }
 
+    (folder / "daemon").mkdir()
     rows = {}
     for make in (
         lambda: Seed(options.seed_python, emulator, folder),
         lambda: Edgelabel(options.edgelabel, emulator, folder / "daemon"),
     ):
-        (folder / "daemon").mkdir(exist_ok=True)
+        # For each service every click is the first on its frame or image.
+        emulator.reset()
         service = make()
         processes = Processes(service.process.pid)
         time.sleep(3)
         row = {"ready": service.ready_ms, "idle": processes.status("VmRSS")}
-        for kind in ("small", "large", "video"):
-            chosen = places(kind)
+        for kind, chosen in places.items():
             begun = processes.cpu_seconds()
             times, calls = clicks(service, emulator, chosen)
             row[kind] = times
@@ -195,7 +200,7 @@ def report(rows, sizes, options):
     labels = {
         "small": f"image 640×360, {sizes['small'] / 1e3:.0f} kB",
         "large": f"photo 4000×3000, {sizes['large'] / 1e6:.1f} MB",
-        "video": f"frame of a minute of 1280×720 H.264, {sizes['video'] / 1e6:.1f} MB",
+        "video": f"frame of {VIDEO['frames'] // 25} s of 1280×720 H.264, {sizes['video'] / 1e6:.1f} MB",
     }
     for kind, label in labels.items():
         line(f"{label}: median (slowest), ms", lambda row: f"{statistics.median(row[kind]):.0f} ({max(row[kind]):.0f})")
