@@ -18,7 +18,8 @@ use super::guests::Pulse;
 use super::settings::Limits;
 
 /// What is still read from a caller after the last answer, so that the answer is not lost to a reset.
-const LINGER_BYTES: usize = 1024 * 1024;
+/// A browser over HTTP/1 reads nothing of it before it has sent its whole body, however large.
+const LINGER_BYTES: usize = 16 * 1024 * 1024;
 const LINGER_TIME: Duration = Duration::from_secs(2);
 
 /// A connection that is given up when its caller stays silent for too long or does not take its answer.
