@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{Config, Env, Invalid};
 use crate::{encord, http, server};
@@ -83,6 +83,11 @@ impl ConfigArgument {
 fn environment() -> Env {
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
+}
+
+/// The command line as it is declared, for manual pages and shell completions.
+pub fn declared() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command that the program's arguments name.

@@ -101,6 +101,9 @@ impl Desk {
         }
         self.metrics.step(Step::Total, total);
         self.metrics.fetched(report.bytes);
+        if !report.container.is_empty() {
+            self.metrics.cache(report.media_requests == 0);
+        }
         if !report.decoder.is_empty() {
             self.metrics.decoded(&report.decoder, false);
         }

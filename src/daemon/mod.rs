@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::agent::Pool;
@@ -30,7 +31,13 @@ use self::proof::Proof;
 use self::view::View;
 
 /// How long a decode worker may take to prove itself at the start: plugins are scanned then, on slow disks too.
-const PROOF_TIME: Duration = Duration::from_secs(60);
+const PROOF_TIME: Duration = Duration::from_secs(90);
+
+/// How long the HTTPS port may take to answer a first look through it.
+const DOOR_TIME: Duration = Duration::from_secs(20);
+
+/// How often the line that `systemctl status` shows is looked at.
+const STATUS_PACE: Duration = Duration::from_secs(2);
 
 /// How long the last answers may take to leave after the triggers have ended.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
@@ -77,9 +84,11 @@ async fn live(source: &Source, config: Config, logs: &LogControl, passed: Vec<Tc
     let mut hang_up = signal(SignalKind::hangup())?;
 
     let daemon = Daemon::start(config, passed).await?;
-    let status = format!("answering the label editor on {}", addresses(&daemon.server));
-    systemd::ready(&status);
+    let mut said = daemon.view.line();
+    systemd::ready(&said);
     tracing::info!("ready: triggers are taken");
+    daemon.look_at_decoders();
+    let mut pace = tokio::time::interval(STATUS_PACE);
     loop {
         tokio::select! {
             () = ring(&mut terminate) => break,
@@ -87,7 +96,16 @@ async fn live(source: &Source, config: Config, logs: &LogControl, passed: Vec<Tc
             () = ring(&mut hang_up) => {
                 systemd::reloading();
                 daemon.reload(source, logs).await;
-                systemd::ready(&status);
+                said = daemon.view.line();
+                systemd::ready(&said);
+                daemon.look_at_decoders();
+            }
+            _ = pace.tick() => {
+                let line = daemon.view.line();
+                if line != said {
+                    systemd::status(&line);
+                    said = line;
+                }
             }
         }
     }
@@ -140,17 +158,26 @@ impl Daemon {
             tokio::spawn(watchdog.keep(move || Arc::clone(&proof).of_work(), move |ping| noted(&count, ping)))
         });
         let view = Arc::new(View {
+            desk: Arc::clone(&desk),
             server: Arc::clone(&server),
             pool: Arc::clone(&pool),
             journal: Arc::clone(&journal),
             health,
             tls: settings.tls.clone(),
             agents: Mutex::new(settings.agent_paths.clone()),
+            decoders: Mutex::default(),
             started: time::OffsetDateTime::now_utc().unix_timestamp(),
             draining: AtomicBool::new(false),
         });
         let admin = Admin::start(&config.admin()?, view.admin(&metrics))?;
+        server.probe(DOOR_TIME).await.context("the HTTPS port does not answer a look through it")?;
         Ok(Self { desk, pool, server, view, journal, replay, watchdog, _admin: admin, shutdown_grace: settings.shutdown_grace })
+    }
+
+    /// Tries out the decoders beside the work, for the status page.
+    fn look_at_decoders(&self) {
+        let view = Arc::clone(&self.view);
+        drop(tokio::task::spawn_blocking(move || view.look_at_decoders()));
     }
 
     /// Takes a new configuration whole or not at all. Running triggers keep the parts they began with.
@@ -202,10 +229,6 @@ impl Daemon {
         tracing::info!("stopped");
         Ok(())
     }
-}
-
-fn addresses(server: &Server) -> String {
-    server.addresses().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn noted(metrics: &Metrics, ping: Result<(), String>) {

@@ -14,7 +14,7 @@ use crate::model::{self, Models};
 pub(super) struct Parts {
     pub(super) agent: Arc<EditorAgent>,
     pub(super) media: Media,
-    encord: Encord,
+    pub(super) encord: Encord,
     models: Models,
     made_of: MadeOf,
 }

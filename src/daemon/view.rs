@@ -5,19 +5,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::agent::Pool;
+use crate::deadline::Deadline;
+use crate::encord::requests::{Kind, Outcome};
 use crate::journal::{Journal, State};
+use crate::media::DecoderState;
 use crate::server::admin::{CertificateStatus, Dependency};
 use crate::server::authority::{AuthorityFiles, authority_facts};
 use crate::server::{AdminView, Server, Status, TlsSettings};
 use crate::telemetry::{Metrics, Readings};
 
+use super::desk::Desk;
 use super::health::Health;
+
+/// How long trying out all decoders may take.
+const DECODERS_TIME: Duration = Duration::from_secs(120);
 
 /// Triggers that the status page lists.
 const LISTED: u32 = 50;
 
 /// The parts that the admin address looks at.
 pub(super) struct View {
+    pub(super) desk: Arc<Desk>,
     pub(super) server: Arc<Server>,
     pub(super) pool: Arc<Pool>,
     pub(super) journal: Arc<Journal>,
@@ -25,6 +33,8 @@ pub(super) struct View {
     pub(super) tls: TlsSettings,
     /// Paths of the agents now in force.
     pub(super) agents: Mutex<Vec<String>>,
+    /// What decodes here, each proven; empty until they have been tried.
+    pub(super) decoders: Mutex<Vec<String>>,
     pub(super) started: i64,
     pub(super) draining: AtomicBool,
 }
@@ -45,6 +55,23 @@ impl View {
         *self.agents.lock().unwrap_or_else(PoisonError::into_inner) = paths;
     }
 
+    /// One line for `systemctl status`.
+    pub(super) fn line(&self) -> String {
+        let addresses: Vec<String> = self.server.addresses().iter().map(ToString::to_string).collect();
+        let ill: Vec<String> = self.dependencies().into_iter().filter(|(_, state)| state.status != "ok").map(|(name, _)| name).collect();
+        let degraded = if ill.is_empty() { String::new() } else { format!("; degraded: {}", ill.join(", ")) };
+        format!("answering the label editor on {}{degraded}", addresses.join(", "))
+    }
+
+    /// Tries out all decoders of this box; takes a while where there is hardware.
+    pub(super) fn look_at_decoders(&self) {
+        let found = match self.desk.parts().media.decoders(&Deadline::after(DECODERS_TIME)) {
+            Ok(found) => found.iter().map(decoder_line).collect(),
+            Err(error) => vec![error.to_string()],
+        };
+        *self.decoders.lock().unwrap_or_else(PoisonError::into_inner) = found;
+    }
+
     fn status(&self) -> Status {
         let stats = self.pool.stats(Duration::ZERO);
         let state = if self.draining.load(Ordering::SeqCst) { "draining" } else { "serving" };
@@ -59,7 +86,7 @@ impl View {
             waiting: stats.waiting,
             triggers: values(self.journal.recent(LISTED).unwrap_or_default()),
             pending: values(self.journal.pending().unwrap_or_default()),
-            decoders: Vec::new(),
+            decoders: self.decoders.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             certificate: Some(self.certificate()),
             last_browser_call: self.server.last_browser_call(),
         }
@@ -96,6 +123,8 @@ impl View {
         let count = |state: State| pending.iter().filter(|entry| entry.state == state).count() as u64;
         let oldest = pending.iter().filter(|entry| entry.state == State::Waiting).map(|entry| entry.since).min();
         let certificate = self.server.certificate();
+        let parts = self.desk.parts();
+        let requests = parts.encord.requests();
         Readings {
             triggers_running: stats.running as u64,
             triggers_waiting: stats.waiting as u64,
@@ -103,13 +132,24 @@ impl View {
             journal_waiting: count(State::Waiting),
             journal_refused: count(State::Refused),
             journal_oldest_seconds: oldest.map_or(0.0, |since| (time::OffsetDateTime::now_utc() - since).as_seconds_f64().max(0.0)),
+            cache_bytes: parts.media.cache_bytes(),
+            upstream: vec![("encord", parts.encord.statuses()), ("media", parts.media.statuses())],
+            encord_calls: Kind::ALL
+                .into_iter()
+                .flat_map(|kind| Outcome::ALL.map(|outcome| (kind.name(), outcome.name(), requests.of(kind, outcome))))
+                .collect(),
             connections: self.server.connections() as u64,
             certificate_not_after: certificate.facts.not_after,
             certificate_broken: certificate.problem.is_some(),
             dependencies: self.dependencies().into_iter().map(|(name, dependency)| (name, dependency.status == "ok")).collect(),
-            ..Readings::default()
         }
     }
+}
+
+/// `h264: vah264dec (vaapi)`, and why it is left out if it is.
+fn decoder_line(state: &DecoderState) -> String {
+    let failure = state.failure.as_ref().map_or(String::new(), |failure| format!(", left out: {failure}"));
+    format!("{}: {} ({}){failure}", state.codec, state.element, state.family)
 }
 
 fn values<T: serde::Serialize>(all: Vec<T>) -> Vec<serde_json::Value> {

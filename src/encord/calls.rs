@@ -70,7 +70,7 @@ impl From<Error> for Failed {
 
 /// Signs and sends.
 pub(super) struct Caller {
-    http: http::Client,
+    pub(super) http: http::Client,
     key: Key,
     domain: String,
     /// What stands before `/public` and `/v2` in the path: nothing, or a private cloud's prefix.

@@ -114,6 +114,11 @@ impl Encord {
         &self.inner.caller.requests
     }
 
+    /// What the requests came to, by HTTP status.
+    pub fn statuses(&self) -> http::Statuses {
+        self.inner.caller.http.statuses()
+    }
+
     /// Proves that the key is accepted: by reading the project, or without one by asking who we are. Returns what was
     /// found, in words.
     pub fn check(&self, project: Option<&ProjectHash>, deadline: &Deadline) -> Result<String, Error> {

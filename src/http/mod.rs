@@ -9,9 +9,10 @@ mod retry;
 mod tests;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, pem::PemObject};
@@ -165,7 +166,11 @@ pub struct Client {
     agent: ureq::Agent,
     names: Names,
     connect_timeout: Duration,
+    statuses: Arc<Mutex<Statuses>>,
 }
+
+/// Answers by HTTP status; 0 counts the requests that got none.
+pub type Statuses = BTreeMap<u16, u64>;
 
 impl Client {
     /// Loads the trust anchors and makes an empty pool. The proxy of the environment (`HTTPS_PROXY`, `ALL_PROXY`,
@@ -194,7 +199,12 @@ impl Client {
             .build();
         let names = Names::new(proxy);
         let agent = ureq::Agent::with_parts(config, reach::connector(), names.clone());
-        Ok(Self { agent, names, connect_timeout: settings.connect_timeout })
+        Ok(Self { agent, names, connect_timeout: settings.connect_timeout, statuses: Arc::default() })
+    }
+
+    /// What the requests of this client and its clones came to, since it was made.
+    pub fn statuses(&self) -> Statuses {
+        self.statuses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Makes one exchange and reads the whole answer. Any status is an answer, not a fault.
@@ -254,6 +264,8 @@ impl Client {
             None => self.run(head.body(()), request, total, proxy),
             Some(body) => self.run(head.body(body), request, total, proxy),
         };
+        let status = sent.as_ref().map_or(0, |answer| answer.status().as_u16());
+        *self.statuses.lock().unwrap_or_else(PoisonError::into_inner).entry(status).or_default() += 1;
         let answer = sent.map_err(|error| Fault::of(error, &host, Part::Head))?;
         let (parts, body) = answer.into_parts();
         Ok(Stream { status: parts.status.as_u16(), headers: parts.headers, host, body: Box::new(body.into_reader()) })

@@ -238,6 +238,16 @@ impl Media {
         Ok(finished(frame, &item, start))
     }
 
+    /// What the requests to media stores came to, by HTTP status.
+    pub fn statuses(&self) -> http::Statuses {
+        self.store.statuses()
+    }
+
+    /// Bytes in the media cache.
+    pub fn cache_bytes(&self) -> u64 {
+        self.store.kept_bytes()
+    }
+
     /// Lets a worker decode the built-in clip: proof that the pool works.
     pub fn prove(&self, deadline: &Deadline) -> Result<(), Error> {
         self.prove_codec("h264", deadline).map(drop)

@@ -66,6 +66,10 @@ pub struct Readings {
     pub journal_oldest_seconds: f64,
     /// Bytes in the media cache.
     pub cache_bytes: u64,
+    /// Requests to others by HTTP status, 0 for no answer, for each party.
+    pub upstream: Vec<(&'static str, BTreeMap<u16, u64>)>,
+    /// Calls to Encord by what they are for and how they ended.
+    pub encord_calls: Vec<(&'static str, &'static str, u64)>,
     /// Open connections at the HTTPS door.
     pub connections: u64,
     /// Seconds since 1970 until which the server's certificate is valid.
@@ -90,7 +94,6 @@ pub struct Metrics {
     handshakes_failed: AtomicU64,
     triggers: Labelled,
     steps: [Histogram; Step::ALL.len()],
-    upstream: Labelled,
     bytes_fetched: AtomicU64,
     cache_hits: AtomicU64,
     cache_misses: AtomicU64,
@@ -132,12 +135,6 @@ impl Metrics {
     /// A step of a trigger took this long.
     pub fn step(&self, step: Step, took: Duration) {
         self.steps[step as usize].observe(took);
-    }
-
-    /// A party (`encord`, `media`, `model`) answered with a status; 0 for no answer.
-    pub fn upstream(&self, party: &str, status: u16) {
-        let status = if status == 0 { "none".to_owned() } else { status.to_string() };
-        self.upstream.add(&[("party", party), ("status", &status)]);
     }
 
     /// Media bytes came over the network.
@@ -183,7 +180,6 @@ impl Metrics {
         for step in Step::ALL {
             self.steps[step as usize].render(&mut page, step.name());
         }
-        page.labelled("edgelabel_upstream_requests_total", "Requests to others by party and status.", &self.upstream);
         page.counter("edgelabel_media_bytes_total", "Media bytes fetched over the network.", &self.bytes_fetched);
         page.counter("edgelabel_cache_hits_total", "Media reads answered by the cache.", &self.cache_hits);
         page.counter("edgelabel_cache_misses_total", "Media reads that needed the network.", &self.cache_misses);
@@ -217,6 +213,17 @@ impl Readings {
         page.gauge("edgelabel_journal_refused", "Answers that Encord refused.", self.journal_refused);
         page.gauge("edgelabel_journal_oldest_seconds", "Age of the oldest waiting answer.", self.journal_oldest_seconds);
         page.gauge("edgelabel_cache_bytes", "Bytes in the media cache.", self.cache_bytes);
+        page.head("edgelabel_upstream_requests_total", "counter", "Requests to others by party and HTTP status.");
+        for (party, statuses) in &self.upstream {
+            for (status, count) in statuses {
+                let status = if *status == 0 { "none".to_owned() } else { status.to_string() };
+                page.line("edgelabel_upstream_requests_total", &format!("party=\"{party}\",status=\"{status}\""), count);
+            }
+        }
+        page.head("edgelabel_encord_calls_total", "counter", "Calls to Encord by what they are for and how they ended.");
+        for (call, outcome, count) in self.encord_calls.iter().filter(|(.., count)| *count > 0) {
+            page.line("edgelabel_encord_calls_total", &format!("call=\"{call}\",outcome=\"{outcome}\""), count);
+        }
         page.gauge("edgelabel_connections", "Open connections at the HTTPS door.", self.connections);
         page.gauge("edgelabel_certificate_not_after_seconds", "End of the certificate, in seconds since 1970.", self.certificate_not_after);
         let left = (self.certificate_not_after as f64 - unix_seconds()) / 86_400.0;
@@ -360,9 +367,13 @@ mod tests {
         metrics.trigger("saved", "video");
         metrics.step(Step::Model, Duration::from_millis(40));
         metrics.step(Step::Model, Duration::from_secs(90));
-        metrics.upstream("encord", 503);
         metrics.tokens(900, 21);
-        let page = metrics.render(&Readings { dependencies: vec![("encord".into(), false)], ..Readings::default() });
+        let page = metrics.render(&Readings {
+            dependencies: vec![("encord".into(), false)],
+            upstream: vec![("encord", BTreeMap::from([(0, 2), (503, 1)]))],
+            encord_calls: vec![("save", "busy", 1), ("save", "ok", 0)],
+            ..Readings::default()
+        });
         for line in [
             "edgelabel_http_answers_total{status=\"200\"} 1",
             "edgelabel_http_answers_total{status=\"other\"} 1",
@@ -373,6 +384,8 @@ mod tests {
             "edgelabel_step_seconds_bucket{step=\"model\",le=\"+Inf\"} 2",
             "edgelabel_step_seconds_sum{step=\"model\"} 90.04",
             "edgelabel_upstream_requests_total{party=\"encord\",status=\"503\"} 1",
+            "edgelabel_upstream_requests_total{party=\"encord\",status=\"none\"} 2",
+            "edgelabel_encord_calls_total{call=\"save\",outcome=\"busy\"} 1",
             "edgelabel_model_tokens_total{direction=\"completion\"} 21",
             "edgelabel_dependency_up{name=\"encord\"} 0",
         ] {

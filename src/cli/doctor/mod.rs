@@ -111,7 +111,7 @@ fn probes(arguments: &Arguments, config: &Arc<Config>) -> Vec<Probe> {
         Probe::new("disk", 10, config, machine::disk),
         Probe::new("certificate", 10, config, certificate::check),
         Probe::new("port", 10, config, machine::ports),
-        Probe::new("decoders", 60, config, decoders::check),
+        Probe::new("decoders", 110, config, decoders::check),
         Probe::new("devices", 10, config, devices::check),
     ];
     if !arguments.offline {

@@ -172,6 +172,11 @@ impl Cache {
         self.entries().by_key[&key].age_for_test();
     }
 
+    /// Bytes that are kept, on the disk and in memory.
+    pub(super) fn kept_bytes(&self) -> u64 {
+        self.entries().by_key.values().map(|entry| entry.kept()).map(|(disk, memory)| disk + memory).sum()
+    }
+
     fn room_on(&self, disk: &Disk, bytes: u64) -> bool {
         let short = |kept: u64| {
             let (free, floor) = disk.free();

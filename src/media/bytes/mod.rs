@@ -66,6 +66,16 @@ impl Store {
         Ok(Self { client, cache: Arc::new(Cache::open(&settings.cache_dir, settings.cache_bytes)) })
     }
 
+    /// What the requests to media stores came to, by HTTP status.
+    pub fn statuses(&self) -> http::Statuses {
+        self.client.statuses()
+    }
+
+    /// Bytes that are kept, on the disk and in memory.
+    pub fn kept_bytes(&self) -> u64 {
+        self.cache.kept_bytes()
+    }
+
     /// The item behind a link, ready to be read. At most one request, none when the cache knows it from minutes ago.
     ///
     /// `renew` is called at most once in the item's life, when the store refuses the link as expired.

@@ -13,8 +13,9 @@ use super::protocol::{FromWorker, ToWorker};
 use super::wire::{Wire, WireError};
 use crate::deadline::Deadline;
 
-/// The first start on a box scans all GStreamer plugins, which takes seconds on a small one.
-const START_LIMIT: Duration = Duration::from_secs(30);
+/// The first start on a box scans all GStreamer plugins: seconds, and a good part of a minute on a small or busy one. A trigger's
+/// own deadline is shorter; what is scanned is kept for the next worker.
+const START_LIMIT: Duration = Duration::from_secs(80);
 
 /// A worker's last words that are kept for the error message.
 const LAST_WORDS: usize = 512;
