@@ -13,8 +13,8 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: deps
-deps: ## Install the Debian packages of scripts/packages.txt (sudo when not root)
-	@scripts/deps
+deps: ## Install the Debian packages that building, running and testing need (sudo when not root)
+	@scripts/deps build run test
 
 .PHONY: build
 build: deps ## Build the release binary, target/release/edgelabel
@@ -55,6 +55,20 @@ fmt: ## Format the code
 deny: $(TOOLS)/bin/cargo-deny ## Licences, banned crates, sources
 	@CARGO_DENY=$(TOOLS)/bin/cargo-deny scripts/suites deny
 
+.PHONY: deb
+deb: deps $(TOOLS)/bin/cargo-deb ## Build and judge the Debian package, target/deb/*.deb (PROFILE=release: quicker to build, larger)
+	@scripts/deps package
+	@scripts/suites deb
+
+.PHONY: vm-test
+vm-test: deps $(TOOLS)/bin/cargo-deb $(TOOLS)/bin/promtool ## A real Debian machine under systemd in QEMU, with the package installed (SUITE=trixie: Debian 13; ONLY="case …")
+	@scripts/deps package vm
+	@scripts/suites vm
+
+.PHONY: monitoring-test
+monitoring-test: $(TOOLS)/bin/promtool ## Alert rules and dashboard, judged by Prometheus' own tool
+	@scripts/suites monitoring
+
 .PHONY: bench-trigger
 bench-trigger: deps $(VENV)/ready $(VENV)-seed/ready ## Compare a click with a Python service on the SDK; writes docs/benchmarks-trigger.md
 	cargo build --release --bin edgelabel --example emulator
@@ -91,5 +105,12 @@ $(VENV)-bench/ready: bench/requirements.txt
 	touch $@
 
 # Compiled once and kept; takes a few minutes.
+$(TOOLS)/bin/cargo-deb:
+	cargo install --quiet --locked --root $(TOOLS) --version 3.8.0 cargo-deb
+# Out of Debian's package, which would install a running Prometheus with it.
+$(TOOLS)/bin/promtool:
+	mkdir -p $(TOOLS)/bin $(TOOLS)/prometheus
+	cd $(TOOLS)/prometheus && apt-get download -q prometheus && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xO ./usr/bin/promtool > promtool
+	install -m 755 $(TOOLS)/prometheus/promtool $@ && rm -r $(TOOLS)/prometheus
 $(TOOLS)/bin/cargo-deny:
 	cargo install --quiet --locked --root $(TOOLS) --version 0.20.2 cargo-deny
