@@ -1,6 +1,7 @@
 //! The emulated Encord backend and the stand-in model by themselves, for the Python SDK and for trying things by hand.
 //!
-//! `cargo run --example emulator -- [--port N] [--media-port N] [--model-port N] [--folder DIR] [--latency-ms N]`
+//! `cargo run --example emulator -- [--port N] [--media-port N] [--model-port N] [--folder DIR] [--latency-ms N]
+//! [--media-host HOST]`
 //!
 //! Writes the private key that it lets in to DIR (default: a temporary directory), prints one line of JSON with
 //! every address and hash, and runs until its standard input ends or it is killed.
@@ -10,6 +11,7 @@
 //! forgets all label rows and records, `{"row": "<data hash>"}` shows a stored label row, `{"calls": true}` the calls
 //! received so far, `{"remarks": true}` what was odd in saves. `{"add_image": FILE}` and
 //! `{"add_video": {"frames": N, "width": W, "height": H}}` add a data item and answer its hash as `{"data"}`.
+//! `{"thinking_ms": N}` is how long the model takes from now on; `{"refuse_saves": N}` answers the next N saves with 503.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "../tests/support/mod.rs"]
@@ -21,8 +23,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use support::backend::{Backend, Options};
+use support::backend::{Backend, Call, Options};
 use support::daemon::write_private;
+use support::faults::Fault;
 use support::fixture::{Fixture, add_video};
 use support::media::{VideoRecipe, moving_bars};
 use support::model::StandIn;
@@ -34,6 +37,7 @@ struct Arguments {
     model_port: u16,
     folder: Option<PathBuf>,
     latency: Duration,
+    media_host: Option<String>,
 }
 
 impl Arguments {
@@ -48,6 +52,7 @@ impl Arguments {
                 "--media-port" => arguments.media_port = number()?,
                 "--model-port" => arguments.model_port = number()?,
                 "--latency-ms" => arguments.latency = Duration::from_millis(number()?.into()),
+                "--media-host" => arguments.media_host = Some(value),
                 "--folder" => arguments.folder = Some(value.into()),
                 _ => return Err(format!("unknown option {word}")),
             }
@@ -58,7 +63,8 @@ impl Arguments {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::read()?;
-    let fixture = Fixture::start(Options { port: arguments.port, media_port: arguments.media_port, tls: None });
+    let fixture =
+        Fixture::start(Options { port: arguments.port, media_port: arguments.media_port, media_host: arguments.media_host, tls: None });
     let model = StandIn::start(arguments.model_port, None)?;
     fixture.backend.behave(|behaviour| behaviour.latency = arguments.latency);
     model.quirks(|quirks| quirks.thinking_time = arguments.latency);
@@ -124,6 +130,15 @@ fn obey(command: &Value, backend: &Backend, project: &str, model: &StandIn) -> V
     }
     if command["remarks"] == true {
         return json!({"remarks": backend.store().remarks});
+    }
+    if let Some(milliseconds) = command["thinking_ms"].as_u64() {
+        model.quirks(|quirks| quirks.thinking_time = Duration::from_millis(milliseconds));
+        return json!({"ok": true});
+    }
+    if let Some(times) = command["refuse_saves"].as_u64() {
+        backend.heal();
+        backend.fail(Call::SaveRow, Fault::Status(503, "maintenance".into()), times as usize);
+        return json!({"ok": true});
     }
     if let Some(file) = command["add_image"].as_str() {
         return add_image(backend, project, file).map_or_else(|error| json!({"error": error.to_string()}), |data| json!({"data": data}));

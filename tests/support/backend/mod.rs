@@ -100,6 +100,8 @@ pub struct Options {
     pub port: u16,
     pub media_port: u16,
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// The host under which media links name this machine, when the daemon runs on another one; plain HTTP only.
+    pub media_host: Option<String>,
 }
 
 /// A running backend; it stops when the last clone is dropped.
@@ -132,7 +134,8 @@ impl Backend {
         });
         let api = Server::start(options.port, options.tls.clone(), Arc::new(Api(inner.clone())))?;
         let media = Server::start(options.media_port, options.tls, Arc::new(MediaStore(inner.clone())))?;
-        let _ = inner.media_url.set(media.url.clone());
+        let media_url = options.media_host.map_or_else(|| media.url.clone(), |host| format!("http://{host}:{}", media.address.port()));
+        let _ = inner.media_url.set(media_url);
         Ok(Self { inner, servers: Arc::new([api, media]) })
     }
 

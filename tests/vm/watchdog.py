@@ -1,0 +1,64 @@
+"""The watchdog: systemd restarts the service when it stands still, or when any one of its parts does.
+
+Each case blocks one part and leaves the rest running, timers included: a service that pets the dog from a timer would live on.
+"""
+
+from box import Box, require
+
+# Short, so that the cases are; still three proofs to a period on an emulated processor.
+PERIOD = "WatchdogSec=12"
+NO_PROOF = "no proof that the service works"
+
+
+def restarted_by_watchdog(box: Box, before: int, reason: str):
+    said = box.restarted_since(before)
+    require("watchdog" in said.lower(), f"systemd does not speak of its watchdog:\n{said}")
+    require(reason in said, f"the journal does not say {reason!r}:\n{said}")
+    box.click_saved()
+
+
+def begin(box: Box) -> int:
+    box.start()
+    return box.pid()
+
+
+def the_whole_process(box: Box):
+    """watchdog: the process is stopped (kill -STOP)"""
+    box.drop_in("watchdog", PERIOD)
+    before = begin(box)
+    box.sh(f"kill -STOP {before}")
+    restarted_by_watchdog(box, before, "")
+
+
+def the_server_threads(box: Box):
+    """watchdog: the threads of the accept loop hang, all others run"""
+    before = begin(box)
+    box.sh(f"systemd-run --quiet --unit=hold /run/payload/hold_threads {before} server")
+    restarted_by_watchdog(box, before, "")
+
+
+def the_accept_loop(box: Box):
+    """watchdog: the accept loop can take no connection (descriptors are used up), timers run"""
+    before = begin(box)
+    box.sh(f"prlimit --pid {before} --nofile=3:3")
+    restarted_by_watchdog(box, before, f"{NO_PROOF}")
+
+
+def the_trigger_pool(box: Box):
+    """watchdog: the trigger pool's threads hang in a trigger past its deadline"""
+    box.sh("cp /etc/edgelabel/conf.d/50-test.toml /root/good")
+    box.configure_usual(server='request_budget = "5s"')
+    before = begin(box)
+    box.outside.tell(thinking_ms=3000)
+    box.sh(f"{box.click_line(box.frame())} >/dev/null 2>&1 & sleep 2; systemd-run --quiet --unit=hold-triggers /run/payload/hold_threads {before} trigger-")
+    box.outside.tell(thinking_ms=0)
+    box.sh("mv /root/good /etc/edgelabel/conf.d/50-test.toml")
+    restarted_by_watchdog(box, before, "past their deadline")
+
+
+def the_decode_pool(box: Box):
+    """watchdog: every decode worker hangs as soon as it is there"""
+    before = begin(box)
+    box.sh(f"systemd-run --quiet --unit=hang-workers bash -c 'while kill -0 {before}; do pkill -STOP -P {before}; sleep 0.1; done'")
+    restarted_by_watchdog(box, before, "no decode worker answers")
+    box.drop_in("watchdog", "")
