@@ -12,6 +12,9 @@
 //! received so far, `{"remarks": true}` what was odd in saves. `{"add_image": FILE}` and
 //! `{"add_video": {"frames": N, "width": W, "height": H}}` add a data item and answer its hash as `{"data"}`.
 //! `{"thinking_ms": N}` is how long the model takes from now on; `{"refuse_saves": N}` answers the next N saves with 503.
+//! `{"add_project": {"editor": ONTOLOGY, "video": true}}` makes a project with an image, and a video if wanted.
+//! `{"dice": SEED}` has the model answer any instance of the schema, `{"dice": null}` what it sees; `{"questions": true}`
+//! shows the schemas that it was asked, each with its answer.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "../tests/support/mod.rs"]
@@ -27,8 +30,8 @@ use support::backend::{Backend, Call, Options};
 use support::daemon::write_private;
 use support::faults::Fault;
 use support::fixture::{Fixture, add_video};
-use support::media::{VideoRecipe, moving_bars};
-use support::model::StandIn;
+use support::media::{VideoRecipe, jpeg, moving_bars};
+use support::model::{Question, StandIn};
 
 #[derive(Default)]
 struct Arguments {
@@ -157,7 +160,31 @@ fn obey(command: &Value, backend: &Backend, project: &str, model: &StandIn) -> V
         let data = add_video(&mut backend.store(), project, "drive.mp4", &recipe, bytes);
         return json!({"data": data, "bytes": size});
     }
+    if let Some(seed) = command.get("dice") {
+        model.quirks(|quirks| quirks.dice = seed.as_u64());
+        model.forget_questions();
+        return json!({"ok": true});
+    }
+    if command["questions"] == true {
+        let shown = |asked: Question| json!({"schema": asked.body["response_format"]["json_schema"]["schema"], "answer": asked.answer});
+        return json!({"questions": model.questions().into_iter().map(shown).collect::<Vec<_>>()});
+    }
+    if let Some(wanted) = command.get("add_project") {
+        return add_project(backend, wanted);
+    }
     json!({"error": "unknown command"})
+}
+
+fn add_project(backend: &Backend, wanted: &Value) -> Value {
+    let (width, height) = (64, 48);
+    let mut store = backend.store();
+    let project = store.add_project("Made on demand", wanted["editor"].clone());
+    let image = store.add_image(&project, "grey.jpg", "image/jpeg", (width, height), jpeg(width, height, [90, 90, 90]));
+    let video = (wanted["video"] == true).then(|| {
+        let recipe = VideoRecipe { frames: 8, ..VideoRecipe::default() };
+        add_video(&mut store, &project, "short.mp4", &recipe, recipe.coloured())
+    });
+    json!({"project": project, "image": image, "video": video})
 }
 
 fn add_image(backend: &Backend, project: &str, file: &str) -> Result<String, Box<dyn std::error::Error>> {

@@ -37,7 +37,7 @@ fn main() -> anyhow::Result<()> {
 
 fn frame(media: &Media, line: &str) -> anyhow::Result<()> {
     let [url, frame, output] = line.split(' ').collect::<Vec<_>>()[..] else { return Err(anyhow!("not URL FRAME OUTPUT")) };
-    let want = Want { frame: frame.parse()?, regions: Vec::new(), lossless: false, max_side: None };
+    let want = Want { frame: frame.parse()?, ..Want::default() };
     let frame = media.frame_of_url(&url.parse()?, &want, &Deadline::after(Duration::from_secs(60)))?;
     let picture = frame.pictures.first().context("no picture")?;
     Ok(std::fs::write(output, &picture.bytes)?)

@@ -2,8 +2,10 @@
 
 mod logs;
 mod metrics;
+mod models;
 mod seldom;
 
 pub use logs::{Format, LogControl, LogSettings};
 pub use metrics::{Metrics, Readings, Step};
+pub use models::ModelReading;
 pub use seldom::Seldom;

@@ -60,6 +60,7 @@ fn models(url: &str) -> Models {
         max_answer_tokens: 1024,
         detail: "auto".into(),
         max_image_side: 0,
+        jpeg_quality: 0,
         max_concurrent: 0,
         daily_tokens: 0,
         temperature: Some(1.0),

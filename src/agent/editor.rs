@@ -109,12 +109,9 @@ impl EditorAgent {
     ) -> Result<Frame, Error> {
         let deadline = &trigger.deadline;
         let link = self.encord.link(&trigger.project, row, trigger.frame, deadline)?;
-        let want = Want {
-            frame: if link.data_type == DataType::Video { trigger.frame } else { 0 },
-            regions,
-            lossless: false,
-            max_side: self.models.max_image_side(&agent.model),
-        };
+        let (max_side, quality) = self.models.picture_bounds(&agent.model, &trigger.project)?;
+        let want =
+            Want { frame: if link.data_type == DataType::Video { trigger.frame } else { 0 }, regions, lossless: false, max_side, quality };
         let mut renew = || self.encord.renewed_link(&trigger.project, row, trigger.frame, deadline).ok().map(|link| link.url);
         let frame = self.media.frame(&link, &want, &mut renew, deadline)?;
         let milliseconds = |ms: f64| Duration::from_secs_f64(ms.max(0.0) / 1000.0);

@@ -75,13 +75,14 @@ impl From<model::Error> for Error {
     fn from(error: model::Error) -> Self {
         use model::Error as E;
         let kind = match &error {
-            E::RateLimited { .. } => Kind::Busy,
+            E::RateLimited { .. } | E::CapReached { .. } => Kind::Busy,
             E::Unaskable(_) => Kind::Unprocessable,
             E::KeyRefused { .. } | E::NoQuota { .. } | E::Refusal { .. } | E::Invalid { .. } | E::Endpoint { .. } => Kind::Upstream,
             E::Deadline(_) => Kind::Deadline,
         };
         let retry_after = match &error {
             E::RateLimited { retry_after, .. } => Some(retry_after.unwrap_or(Duration::from_secs(10))),
+            E::CapReached { retry_after, .. } => Some(*retry_after),
             _ => None,
         };
         Self { kind, message: error.to_string(), retry_after }

@@ -1,8 +1,11 @@
 //! A trigger about objects that the annotator selected: their own attributes are answered, each from its own cut-out.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::encord::ontology::{ObjectClass, Topic};
 use crate::encord::{LabelRow, PreparedAnswer, answer::Answer};
 use crate::media::{Picture, Region};
+use crate::model::Reply;
 use crate::telemetry::Step;
 
 use super::editor::{EditorAgent, Ground};
@@ -24,10 +27,23 @@ struct Selected<'a> {
     topic: Topic<'a>,
 }
 
+impl Selected<'_> {
+    /// As people and logs are told which one is meant.
+    fn called(&self) -> String {
+        called(&self.class.name, &self.hash)
+    }
+}
+
 /// Why one of several objects has no answer, for the message.
 struct Skipped {
     name: String,
     why: String,
+}
+
+/// The answer to one object, and what the object is called.
+struct Answered {
+    name: String,
+    ordered: Ordered,
 }
 
 impl EditorAgent {
@@ -51,25 +67,30 @@ impl EditorAgent {
         let mut skipped = Vec::new();
         let selected = select(trigger, agent, ground, &row, &mut skipped)?;
         if selected.is_empty() {
+            report.skipped = skipped.iter().map(Skipped::told).collect();
             return nothing_to_do(agent, &skipped);
         }
         let regions = selected.iter().map(|object| with_context(object.region)).collect();
         let frame = report.step(Step::Fetch, |report| self.frame(trigger, agent, &row, regions, report))?;
-        let answers = report.step(Step::Model, |report| {
-            self.ask_about_each(trigger, agent, ground, &row, &selected, &frame.pictures, &mut skipped, report)
+        let answered = report.step(Step::Model, |report| {
+            let answered = self.ask_about_each(trigger, agent, ground, &row, &selected, &frame.pictures, &mut skipped, report);
+            report.skipped = skipped.iter().map(Skipped::told).collect();
+            answered
         })?;
+        let (names, answers): (Vec<String>, Vec<Ordered>) = answered.into_iter().map(|object| (object.name, object.ordered)).unzip();
         let order = SaveOrder { project: trigger.project.clone(), label: row.label_hash().clone(), frame: trigger.frame, answers };
+        let left_out = report.left_out.clone();
         let told = |saved: &Saved| {
-            let kept =
-                saved.superseded.iter().map(|_| Skipped { name: "one".into(), why: "somebody answered meanwhile, which stays".into() });
+            let why = "somebody answered meanwhile, which stays";
+            let kept = saved.superseded.iter().map(|&place| Skipped { name: names[place].clone(), why: why.into() });
             let skipped: Vec<Skipped> = skipped.into_iter().chain(kept).collect();
-            (!skipped.is_empty() || agent.reply == ReplyStyle::Summary).then(|| summary(saved.written.len(), &skipped))
+            (!skipped.is_empty() || agent.reply == ReplyStyle::Summary).then(|| summary(saved.written.len(), &skipped, &left_out))
         };
         self.deliver(trigger, agent, &order, told, report)
     }
 
-    /// One call for each object. One that fails does not cost the others their answers; when all fail, the first
-    /// failure is the trigger's.
+    /// One call for each object, as many at once as the model takes. One that fails does not cost the others their
+    /// answers; when all fail, the first failure is the trigger's.
     #[allow(clippy::too_many_arguments)] // Each is a thing of its own, and a struct for one call would only rename them.
     fn ask_about_each(
         &self,
@@ -81,22 +102,32 @@ impl EditorAgent {
         pictures: &[Picture],
         skipped: &mut Vec<Skipped>,
         report: &mut Report,
-    ) -> Result<Vec<Ordered>, Error> {
+    ) -> Result<Vec<Answered>, Error> {
+        let ask = |object: &Selected<'_>, picture: &Picture, own: &mut Report| {
+            self.ask(trigger, agent, ground, row, std::slice::from_ref(&object.topic), std::slice::from_ref(picture), own)
+        };
+        let at_once = self.models.at_once(&agent.model, &trigger.project)?;
         let mut answers = Vec::new();
         let mut first_failure = None;
-        for (object, picture) in selected.iter().zip(pictures) {
-            let asked = self.ask(trigger, agent, ground, row, std::slice::from_ref(&object.topic), std::slice::from_ref(picture), report);
+        for (object, (asked, own)) in selected.iter().zip(in_parallel(at_once, selected, pictures, ask)) {
+            report.model.clone_from(&own.model);
+            report.prompt_tokens += own.prompt_tokens;
+            report.answer_tokens += own.answer_tokens;
+            // With several objects of a class, the attribute alone does not say whose it is.
+            report.left_out.extend(own.left_out.iter().map(|path| format!("{} {path}", object.hash)));
             let reply = match asked {
                 Ok(reply) => reply,
                 Err(error) => {
-                    skipped.push(Skipped { name: object.class.name.clone(), why: error.message.clone() });
+                    skipped.push(Skipped { name: object.called(), why: error.message.clone() });
                     first_failure.get_or_insert(error);
                     continue;
                 }
             };
             match reply.answers.first() {
-                Some(answer) => answers.push(ordered(trigger, agent, ground, row, object, answer)?),
-                None => skipped.push(Skipped { name: object.class.name.clone(), why: "the model could not tell".into() }),
+                Some(answer) => {
+                    answers.push(Answered { name: object.called(), ordered: ordered(trigger, agent, ground, row, object, answer)? });
+                }
+                None => skipped.push(Skipped { name: object.called(), why: "the model could not tell".into() }),
             }
         }
         match (answers.is_empty(), first_failure) {
@@ -105,6 +136,36 @@ impl EditorAgent {
             (true, None) => Err(unprocessable("the model left everything unanswered for these objects; nothing was saved")),
         }
     }
+}
+
+/// What was asked about each object, in their order, each with a report of its own.
+fn in_parallel(
+    at_once: usize,
+    selected: &[Selected<'_>],
+    pictures: &[Picture],
+    ask: impl Fn(&Selected<'_>, &Picture, &mut Report) -> Result<Reply, Error> + Sync,
+) -> Vec<(Result<Reply, Error>, Report)> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let (Some(object), Some(picture)) = (selected.get(place), pictures.get(place)) else { return done };
+            let mut own = Report::default();
+            done.push((place, ask(object, picture, &mut own), own));
+        }
+    };
+    let mut all: Vec<_> = std::thread::scope(|scope| {
+        let helpers: Vec<_> = (1..at_once.min(selected.len())).map(|_| scope.spawn(work)).collect();
+        let own = work();
+        // A helper that panicked leaves its objects unanswered, which is told below.
+        own.into_iter().chain(helpers.into_iter().filter_map(|helper| helper.join().ok()).flatten()).collect()
+    });
+    let unanswered = |place| (place, Err(Error::new(Kind::Internal, "asking about this object went wrong inside")), Report::default());
+    let missing: Vec<usize> = (0..selected.len()).filter(|place| all.iter().all(|(done, ..)| done != place)).collect();
+    all.extend(missing.into_iter().map(unanswered));
+    all.sort_by_key(|(place, ..)| *place);
+    all.into_iter().map(|(_, asked, own)| (asked, own)).collect()
 }
 
 fn ordered(
@@ -132,14 +193,17 @@ fn select<'a>(
 ) -> Result<Vec<Selected<'a>>, Error> {
     let on_frame = row.objects_on(trigger.frame)?;
     let mut selected = Vec::new();
-    for hash in &trigger.objects {
-        let mut skip = |name: &str, why: String| skipped.push(Skipped { name: name.to_owned(), why });
+    for (place, hash) in trigger.objects.iter().enumerate() {
+        if trigger.objects[..place].contains(hash) {
+            continue;
+        }
+        let mut skip = |name: &str, why: String| skipped.push(Skipped { name: called(name, hash), why });
         let Some(object) = on_frame.iter().find(|object| object.hash == *hash) else {
-            skip(&hash.chars().take(12).collect::<String>(), format!("is not on frame {}, or not saved yet", trigger.frame));
+            skip("object", format!("is not on frame {}, or not saved yet", trigger.frame));
             continue;
         };
-        let Some(class) = ground.ontology.objects.iter().find(|class| class.hash == object.feature) else {
-            skip(hash, "its class is not in the ontology any more".into());
+        let Some(class) = ground.ontology.objects.iter().find(|class| class.hash == object.feature && !class.archived) else {
+            skip("object", "its class is not in the ontology any more".into());
             continue;
         };
         let Some(region) = object.region else {
@@ -172,19 +236,33 @@ fn select<'a>(
 
 /// Nothing is left to answer: fine when all answers are there already, else the annotator is told what is wrong.
 fn nothing_to_do(agent: &Settings, skipped: &[Skipped]) -> Result<Outcome, Error> {
-    let told = summary(0, skipped);
+    let told = summary(0, skipped, &[]);
     if agent.existing == Existing::Keep && skipped.iter().all(|skipped| skipped.why.starts_with("already has")) {
         return Ok(Outcome::Kept { message: (agent.reply == ReplyStyle::Summary).then_some(told) });
     }
     Err(unprocessable(told))
 }
 
-fn summary(saved: usize, skipped: &[Skipped]) -> String {
+fn summary(saved: usize, skipped: &[Skipped], left_out: &[String]) -> String {
     let mut text = format!("{saved} of {} objects answered", saved + skipped.len());
-    for Skipped { name, why } in skipped {
-        text.push_str(&format!("; {name}: {why}"));
+    for skipped in skipped {
+        text.push_str(&format!("; {}", skipped.told()));
+    }
+    if !left_out.is_empty() {
+        text.push_str(&format!("; left unanswered: {}", left_out.join(", ")));
     }
     text
+}
+
+impl Skipped {
+    fn told(&self) -> String {
+        format!("{}: {}", self.name, self.why)
+    }
+}
+
+/// An object's class and the hash that the label editor shows for it. What a caller names without being asked may be long.
+fn called(class: &str, hash: &str) -> String {
+    format!("{class} {}", hash.chars().take(12).collect::<String>())
 }
 
 /// The object with some of its surroundings, within the picture.
@@ -214,7 +292,9 @@ mod tests {
 
     #[test]
     fn a_summary_names_each_object_that_was_left() {
-        let skipped = [Skipped { name: "Car".into(), why: "the model could not tell".into() }];
-        assert_eq!(summary(2, &skipped), "2 of 3 objects answered; Car: the model could not tell");
+        let skipped = [Skipped { name: called("Car", "AAAA/bb1"), why: "the model could not tell".into() }];
+        assert_eq!(summary(2, &skipped, &[]), "2 of 3 objects answered; Car AAAA/bb1: the model could not tell");
+        let left_out = ["AAAA/bb2 Car > Make".to_owned()];
+        assert_eq!(summary(1, &[], &left_out), "1 of 1 objects answered; left unanswered: AAAA/bb2 Car > Make");
     }
 }

@@ -42,6 +42,8 @@ pub struct Report {
     pub answer_tokens: u64,
     /// Titles of what the model left unanswered.
     pub left_out: Vec<String>,
+    /// Selected objects that have no answer, each with the reason.
+    pub skipped: Vec<String>,
 }
 
 impl Report {

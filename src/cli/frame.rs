@@ -47,7 +47,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     // One frame needs one worker, which starts up while the first bytes are fetched.
     settings.workers = 1;
     settings.cache_dir = usable_cache(settings.cache_dir);
-    let want = Want { frame: arguments.frame, regions: Vec::new(), lossless: lossless(&arguments.output)?, max_side: None };
+    let want = Want { frame: arguments.frame, regions: Vec::new(), lossless: lossless(&arguments.output)?, ..Want::default() };
     let deadline = Deadline::after(Duration::from_secs(arguments.timeout));
     let media = Media::new(settings)?;
     let frame = if arguments.source.starts_with("http://") || arguments.source.starts_with("https://") {

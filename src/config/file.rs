@@ -230,6 +230,8 @@ pub struct Model {
     pub detail: Detail,
     /// Longest side of a picture for this model, when smaller than `media.max_image_side`; 0 for no own bound.
     pub max_image_side: Within<0, 16_384>,
+    /// JPEG quality of pictures for this model; 0 for `media.jpeg_quality`.
+    pub jpeg_quality: Within<0, 100>,
     /// Calls at once; 0 for 1 at loopback and private addresses, 4 at public ones.
     pub max_concurrent: Within<0, 1024>,
     /// Tokens a day; 0 for no cap.
@@ -257,6 +259,7 @@ impl Default for Model {
             max_answer_tokens: Within(1024),
             detail: Detail::Auto,
             max_image_side: Within(0),
+            jpeg_quality: Within(0),
             max_concurrent: Within(0),
             daily_tokens: Within(0),
             temperature: None,

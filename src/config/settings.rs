@@ -112,6 +112,7 @@ impl Config {
             max_answer_tokens: written.max_answer_tokens.0 as u32,
             detail: detail.into(),
             max_image_side: written.max_image_side.0 as u32,
+            jpeg_quality: written.jpeg_quality.0 as u8,
             max_concurrent: written.max_concurrent.0 as usize,
             daily_tokens: written.daily_tokens.0,
             reasoning_effort: reasoning_effort.into(),

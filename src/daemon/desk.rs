@@ -9,6 +9,7 @@ use crate::agent::report::{Report, outcome_word};
 use crate::agent::{Error, Kind, Outcome, Trigger};
 use crate::config::Config;
 use crate::journal::{Episode, Journal};
+use crate::model;
 use crate::telemetry::{Metrics, Step};
 
 use super::health::Health;
@@ -61,6 +62,7 @@ impl Desk {
         self.count(&report, &verdict, total);
         log(trigger, &report, &verdict, total);
         self.remember(trigger, &report, &verdict, total);
+        self.keep_tokens();
         verdict
     }
 
@@ -136,6 +138,16 @@ impl Desk {
         };
         self.health.note("journal", self.journal.remember(&episode).map_err(|error| error.to_string()));
     }
+
+    /// Writes down what capped models have used today; without a cap there is nothing to write.
+    fn keep_tokens(&self) {
+        let today = model::day(time::OffsetDateTime::now_utc());
+        for model in self.parts().models.stats().iter().filter(|model| model.daily_tokens > 0 && model.tokens_today > 0) {
+            if let Err(error) = self.journal.keep_tokens(today, &model.table, model.tokens_today) {
+                tracing::warn!(%error, "the tokens used today are not written down");
+            }
+        }
+    }
 }
 
 fn milliseconds(took: Duration) -> f64 {
@@ -150,7 +162,7 @@ fn log(trigger: &Trigger, report: &Report, verdict: &Result<Outcome, Error>, tot
         request = %trigger.id, outcome, agent = %trigger.agent, project = %trigger.project, data = %trigger.data, frame = trigger.frame,
         ms = milliseconds(total), steps = %steps.join(" "), decoder = %report.decoder, container = %report.container, bytes = report.bytes,
         media_requests = report.media_requests, model = %report.model, prompt_tokens = report.prompt_tokens,
-        answer_tokens = report.answer_tokens, left_out = ?report.left_out, trace = trigger.trace.as_deref().unwrap_or_default(), error,
+        answer_tokens = report.answer_tokens, left_out = ?report.left_out, skipped = ?report.skipped, trace = trigger.trace.as_deref().unwrap_or_default(), error,
         "trigger"
     );
 }

@@ -15,7 +15,7 @@ pub(super) struct Parts {
     pub(super) agent: Arc<EditorAgent>,
     pub(super) media: Media,
     pub(super) encord: Encord,
-    models: Models,
+    pub(super) models: Models,
     made_of: MadeOf,
 }
 
@@ -39,9 +39,25 @@ impl Parts {
         };
         let models = match before.filter(|old| old.made_of.models == made_of.models) {
             Some(old) => old.models.clone(),
-            None => Models::new(made_of.models.clone())?,
+            None => {
+                let models = Models::new(made_of.models.clone())?;
+                count_what_was_used(&models, journal);
+                models
+            }
         };
         let agent = EditorAgent::new(config.agents(), encord.clone(), media.clone(), models.clone(), Arc::clone(journal));
         Ok(Self { agent: Arc::new(agent), media, encord, models, made_of })
+    }
+}
+
+/// Daily caps hold across restarts and reloads. Without the journal the day begins anew, which is better than no answers.
+fn count_what_was_used(models: &Models, journal: &Journal) {
+    if models.stats().iter().all(|model| model.daily_tokens == 0) {
+        return;
+    }
+    let today = model::day(time::OffsetDateTime::now_utc());
+    match journal.tokens_of_day(today) {
+        Ok(used) => used.iter().for_each(|(table, tokens)| models.add_tokens_of_day(table, today, *tokens)),
+        Err(error) => tracing::warn!(%error, "the tokens used today are not known; daily caps count from now on"),
     }
 }

@@ -9,10 +9,11 @@ use crate::deadline::Deadline;
 use crate::encord::requests::{Kind, Outcome};
 use crate::journal::{Journal, State};
 use crate::media::DecoderState;
+use crate::model::Stats;
 use crate::server::admin::{CertificateStatus, Dependency};
 use crate::server::authority::{AuthorityFiles, authority_facts};
 use crate::server::{AdminView, Server, Status, TlsSettings};
-use crate::telemetry::{Metrics, Readings};
+use crate::telemetry::{Metrics, ModelReading, Readings};
 
 use super::desk::Desk;
 use super::health::Health;
@@ -142,6 +143,7 @@ impl View {
             certificate_not_after: certificate.facts.not_after,
             certificate_broken: certificate.problem.is_some(),
             dependencies: self.dependencies().into_iter().map(|(name, dependency)| (name, dependency.status == "ok")).collect(),
+            models: parts.models.stats().into_iter().map(reading).collect(),
         }
     }
 }
@@ -150,6 +152,19 @@ impl View {
 fn decoder_line(state: &DecoderState) -> String {
     let failure = state.failure.as_ref().map_or(String::new(), |failure| format!(", left out: {failure}"));
     format!("{}: {} ({}){failure}", state.codec, state.element, state.family)
+}
+
+fn reading(stats: Stats) -> ModelReading {
+    ModelReading {
+        table: stats.table,
+        name: stats.model,
+        requests: stats.requests,
+        prompt_tokens: stats.prompt_tokens,
+        answer_tokens: stats.answer_tokens,
+        tokens_today: stats.tokens_today,
+        daily_tokens: stats.daily_tokens,
+        down: stats.down,
+    }
 }
 
 fn values<T: serde::Serialize>(all: Vec<T>) -> Vec<serde_json::Value> {

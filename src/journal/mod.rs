@@ -4,6 +4,7 @@
 mod history;
 mod pending;
 mod schema;
+mod tally;
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -10,7 +10,8 @@ use rusqlite::{Connection, ErrorCode};
 use super::Error;
 
 /// Steps that lead from each schema to the next; `user_version` says which have been taken.
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [
+    "
     CREATE TABLE pending (
         number   INTEGER PRIMARY KEY AUTOINCREMENT,
         id       TEXT NOT NULL UNIQUE,
@@ -30,7 +31,9 @@ const STEPS: [&str; 1] = ["
         episode TEXT NOT NULL
     ) STRICT;
     CREATE TABLE proof (id INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT;
-"];
+",
+    "CREATE TABLE IF NOT EXISTS tokens (model TEXT PRIMARY KEY, day INTEGER NOT NULL, tokens INTEGER NOT NULL) STRICT;",
+];
 
 /// Opens the file, making or upgrading it. A file that is no sound database is kept aside under a name that says so.
 pub(super) fn open(path: &Path, replace_corrupt: bool) -> Result<Connection, Error> {

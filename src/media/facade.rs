@@ -76,7 +76,7 @@ pub struct Region {
 }
 
 /// Which picture is wanted.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Want {
     /// 0-based position in presentation order; 0 for a still.
     pub frame: u64,
@@ -86,6 +86,8 @@ pub struct Want {
     pub lossless: bool,
     /// Overrides `Settings::max_image_side` downwards for a model with a smaller window.
     pub max_side: Option<u32>,
+    /// Instead of `Settings::jpeg_quality`.
+    pub quality: Option<u8>,
 }
 
 /// One encoded picture.
@@ -314,6 +316,7 @@ impl Media {
             regions: want.regions.iter().map(Rectangle::from).collect(),
             lossless: want.lossless,
             max_side: want.max_side.unwrap_or(u32::MAX).min(settings.max_image_side),
+            quality: want.quality.unwrap_or(settings.jpeg_quality),
             ..self.job(deadline)?
         };
         let mut fell_back = Vec::new();

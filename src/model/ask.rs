@@ -18,6 +18,7 @@ use super::outline::{Outline, Values};
 use super::prompt::prompt;
 use super::schema::schema;
 use super::sheet::Sheet;
+use super::shrink;
 use super::validate;
 
 /// Calls one picture may need; an ontology that needs more is not for one click.
@@ -26,7 +27,8 @@ const MOST_SHEETS: usize = 24;
 /// Asks `endpoint` all of `question`.
 pub(super) fn ask(endpoint: &Endpoint, question: &Question<'_>, outline: &Outline<'_>, deadline: &Deadline) -> Result<Reply, Error> {
     endpoint.admit(deadline)?;
-    let images = chat::image_parts(question.pictures, &endpoint.settings.detail);
+    let pictures = shrink::fitted(question.pictures, &endpoint.settings).map_err(Error::Unaskable)?;
+    let images = chat::image_parts(&pictures, &endpoint.settings.detail);
     let mut caller = Caller { endpoint, deadline, images: &images, requests: 0, prompt_tokens: 0, answer_tokens: 0 };
     let mut values: Values = vec![None; outline.nodes.len()];
     let mut pending = first_questions(outline)?;
@@ -73,8 +75,10 @@ fn answer_sheet(
     let schema_id = identity(&schema);
     let settings = &caller.endpoint.settings;
     let invalid = |cause: String| Error::Invalid { model: settings.name.clone(), cause };
-    let mut bound = settings.max_answer_tokens.max(1);
-    let mut enlarged = false;
+    let larger = settings.max_answer_tokens.max(1).saturating_mul(2);
+    // A model that thinks longer than it may is not cut off each time anew.
+    let mut enlarged = caller.endpoint.memory.is_long(schema_id);
+    let mut bound = if enlarged { larger } else { settings.max_answer_tokens.max(1) };
     let mut repair: Option<Repair> = None;
     loop {
         let ask = Ask { prompts: &prompts, schema: &schema, schema_id, max_answer_tokens: bound, repair: repair.as_ref() };
@@ -84,7 +88,12 @@ fn answer_sheet(
         }
         let cause = match read(outline, sheet, &completion, values) {
             Ok(()) => {
-                caller.endpoint.memory.judged(schema_id, rung, true, Instant::now());
+                // An endpoint that promises to hold the model to the schema must not need a repair.
+                let kept_its_word = repair.is_none() || rung.needs_schema_in_prompt();
+                caller.endpoint.memory.judged(schema_id, rung, kept_its_word, Instant::now());
+                if enlarged {
+                    caller.endpoint.memory.was_long(schema_id, Instant::now());
+                }
                 return Ok(());
             }
             Err(cause) => cause,
@@ -94,10 +103,10 @@ fn answer_sheet(
                 return Err(invalid(format!("cut off at {sent} tokens: raise max_answer_tokens")));
             }
             enlarged = true;
-            bound = bound.saturating_mul(2);
+            bound = larger;
         } else if repair.is_some() {
             caller.endpoint.memory.judged(schema_id, rung, false, Instant::now());
-            return Err(invalid(cause));
+            return Err(invalid(format!("{cause}{}", completion.hint())));
         } else {
             tracing::info!(model = settings.name, cause, "the model's answer does not fit, asking it to mend it");
             repair = Some(Repair { said: completion.texts.into_iter().next().unwrap_or_default(), cause });

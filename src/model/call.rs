@@ -76,7 +76,8 @@ impl Caller<'_> {
             search.sent = ask.max_answer_tokens.min(search.dialect.largest_bound.unwrap_or(u32::MAX));
             let request = chat::Request {
                 model: &endpoint.settings.name,
-                prompt: &ask.prompts[usize::from(search.dialect.rung.needs_schema_in_prompt())],
+                // A model that was not held to the schema must at least read it before it answers again.
+                prompt: &ask.prompts[usize::from(search.dialect.rung.needs_schema_in_prompt() || ask.repair.is_some())],
                 images: self.images,
                 schema: ask.schema,
                 max_answer_tokens: ask.max_answer_tokens,
@@ -98,8 +99,9 @@ impl Caller<'_> {
                 Failure::Fault(fault) => self.again_after(fault, &mut search)?,
                 Failure::Foreign(status) => {
                     endpoint.breaker.alive();
+                    search.stranger = Some(status);
                     if !search.next_address(endpoint) {
-                        return Err(endpoint.failure(format!("HTTP {status}, but no chat completion: check base_url")));
+                        return Err(no_model(endpoint, status));
                     }
                 }
             }
@@ -169,6 +171,9 @@ impl Caller<'_> {
             }
             Meaning::NoSuchPath if search.next_address(endpoint) => Ok(()),
             Meaning::NoSuchPath => {
+                if let Some(status) = search.stranger {
+                    return Err(no_model(endpoint, status));
+                }
                 Err(endpoint.failure(format!("nothing is at this address ({}): check base_url and model name", complaint.name())))
             }
             other => {
@@ -213,6 +218,10 @@ impl Caller<'_> {
         let pause = pace.wait.map_or_else(|| http::jittered(*pause), |wait| wait + http::jittered(Duration::from_millis(50)));
         self.deadline.sleep(pause).map_err(|_| error)
     }
+}
+
+fn no_model(endpoint: &Endpoint, status: u16) -> Error {
+    endpoint.failure(format!("HTTP {status}, but no chat completion: check base_url"))
 }
 
 /// Where the key is to be mended.

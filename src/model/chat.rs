@@ -191,6 +191,18 @@ impl Completion {
 }
 
 impl Completion {
+    /// What may be behind an answer that does not fit. A prompt of exactly 2,048 or 4,096 tokens was cut to the server's
+    /// context: some cut off the front, the instructions with it, without a word.
+    pub(super) fn hint(&self) -> String {
+        const OF_CONTEXTS: u64 = 1024;
+        match self.tokens {
+            Some((prompt, _)) if prompt > OF_CONTEXTS && prompt.is_multiple_of(OF_CONTEXTS) => {
+                format!(" (question and picture took exactly {prompt} tokens: the server's context is probably too short for them)")
+            }
+            _ => String::new(),
+        }
+    }
+
     /// Whether the server does not know `max_completion_tokens` and ignored that it was `bound`.
     pub(super) fn ignored_bound(&self, bound: u32) -> bool {
         let longer = self.tokens.is_some_and(|(_, answer)| answer > u64::from(bound));

@@ -24,6 +24,16 @@ impl Rung {
         matches!(self, Self::JsonObject | Self::Prompt)
     }
 
+    /// The rung to go on with when answers on this one do not fit: an endpoint that does not keep the promise of one
+    /// schema rung keeps that of no other. From the last rung back to the first: the model may have been replaced.
+    pub(super) fn after_disappointment(self) -> Self {
+        match self {
+            Self::StrictSchema | Self::Schema | Self::Tool => Self::JsonObject,
+            Self::JsonObject => Self::Prompt,
+            Self::Prompt => Self::StrictSchema,
+        }
+    }
+
     /// For people.
     pub(super) fn name(self) -> &'static str {
         match self {

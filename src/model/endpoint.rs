@@ -18,7 +18,7 @@ use super::gate::Gate;
 use super::memory::Memory;
 use super::meter::{self, Meter};
 use super::pace::Pace;
-use super::{Error, header};
+use super::{Error, events, header};
 
 /// Bound on an answer's body.
 const LARGEST_ANSWER: u64 = 8 << 20;
@@ -85,7 +85,7 @@ impl Endpoint {
     }
 
     /// Calls it takes at once.
-    fn places(&self) -> usize {
+    pub(super) fn places(&self) -> usize {
         match self.settings.max_concurrent {
             0 if self.is_private() => 1,
             0 => 4,
@@ -152,7 +152,7 @@ impl Endpoint {
         if !(200..300).contains(&answer.status) {
             return Err(Failure::Complaint(Box::new(Complaint::read(answer.status, &answer.body)), pace));
         }
-        let Ok(body) = serde_json::from_slice::<Value>(&answer.body) else { return Err(Failure::Foreign(answer.status)) };
+        let Some(body) = read(&answer.body) else { return Err(Failure::Foreign(answer.status)) };
         match Complaint::under_good_status(answer.status, &body) {
             Some(complaint) => Err(Failure::Complaint(Box::new(complaint), pace)),
             None => Ok(body),
@@ -164,7 +164,8 @@ impl Endpoint {
         let now = OffsetDateTime::now_utc();
         let cap = self.settings.daily_tokens;
         if cap > 0 && self.meter.used_today(now) >= cap {
-            return Err(Error::RateLimited { model: self.settings.name.clone(), retry_after: Some(meter::until_midnight(now)) });
+            let (model, section) = (self.settings.name.clone(), section(&self.settings.table));
+            return Err(Error::CapReached { model, section, retry_after: meter::until_midnight(now) });
         }
         let Err(left) = self.breaker.admit(Instant::now()) else { return Ok(()) };
         // It may be back by now: a look is cheap, and then this call is the probe.
@@ -182,6 +183,12 @@ impl Endpoint {
     pub(super) fn failure(&self, cause: String) -> Error {
         Error::Endpoint { model: self.settings.name.clone(), host: self.address.host.clone(), cause }
     }
+}
+
+/// A body as JSON: as it is, behind a byte order mark, or as a stream of events.
+fn read(body: &[u8]) -> Option<Value> {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    serde_json::from_slice(body).ok().or_else(|| events::gathered(&String::from_utf8_lossy(body)))
 }
 
 /// The table as written in the configuration: `[model]`, `[models.local]`.

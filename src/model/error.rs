@@ -19,13 +19,23 @@ pub enum Error {
         /// The setting or variable the key came from.
         setting: String,
     },
-    /// Rate limit beyond the budget, or the daily cap.
+    /// Rate limit beyond the budget.
     #[error("model {model} is at its rate limit")]
     RateLimited {
         /// Model name.
         model: String,
         /// When to come back, if the endpoint said so.
         retry_after: Option<Duration>,
+    },
+    /// As many tokens as the table's `daily_tokens` allows have been used.
+    #[error("model {model} has used up the daily_tokens of {section} until midnight UTC")]
+    CapReached {
+        /// Model name.
+        model: String,
+        /// The table as written in the configuration.
+        section: String,
+        /// Until midnight.
+        retry_after: Duration,
     },
     /// The account has no credit left: retrying does not help.
     #[error("the account of model {model} has no quota left: {cause}")]
@@ -73,9 +83,12 @@ impl Error {
     /// Whether another model may still answer. Not after a refusal: no picture is carried round a filter.
     pub fn lets_fall_back(&self) -> bool {
         match self {
-            Self::KeyRefused { .. } | Self::RateLimited { .. } | Self::NoQuota { .. } | Self::Invalid { .. } | Self::Endpoint { .. } => {
-                true
-            }
+            Self::KeyRefused { .. }
+            | Self::RateLimited { .. }
+            | Self::CapReached { .. }
+            | Self::NoQuota { .. }
+            | Self::Invalid { .. }
+            | Self::Endpoint { .. } => true,
             Self::Refusal { .. } | Self::Unaskable(_) | Self::Deadline(_) => false,
         }
     }

@@ -48,6 +48,8 @@ pub struct Settings {
     pub detail: String,
     /// Longest side of a picture for this model, below `media.max_image_side`; 0 for no own bound.
     pub max_image_side: u32,
+    /// JPEG quality of a picture for this model; 0 for the media part's own.
+    pub jpeg_quality: u8,
     /// Calls at once; 0 chooses: 1 for loopback and private addresses, 4 for public ones.
     pub max_concurrent: usize,
     /// Tokens a day; 0 for no cap.
@@ -121,6 +123,8 @@ pub struct Stats {
     pub answer_tokens: u64,
     /// Tokens of both kinds since UTC midnight.
     pub tokens_today: u64,
+    /// As many may be used a day; 0 for no cap.
+    pub daily_tokens: u64,
     /// It failed several times in a row, and calls fail at once for a while.
     pub down: bool,
 }
@@ -198,9 +202,18 @@ impl Models {
         Ok(preview)
     }
 
-    /// The longest side a picture should have for this table's model, if it has an own bound.
-    pub fn max_image_side(&self, table: &str) -> Option<u32> {
-        self.endpoints.get(table).map(|endpoint| endpoint.settings.max_image_side).filter(|&side| side > 0)
+    /// What a picture should be like for the model that is asked first about this project: its longest side and its
+    /// JPEG quality, where the model's table has bounds of its own.
+    pub fn picture_bounds(&self, table: &str, project: &ProjectHash) -> Result<(Option<u32>, Option<u8>), Error> {
+        let allowed = self.allowed(table, project)?;
+        let settings = allowed.first().map(|endpoint| &endpoint.settings);
+        let side = settings.map(|settings| settings.max_image_side).filter(|&side| side > 0);
+        Ok((side, settings.map(|settings| settings.jpeg_quality).filter(|&quality| quality > 0)))
+    }
+
+    /// How many calls the model that is asked first about this project takes at once.
+    pub fn at_once(&self, table: &str, project: &ProjectHash) -> Result<usize, Error> {
+        Ok(self.allowed(table, project)?.first().map_or(1, |endpoint| endpoint.places()))
     }
 
     /// For `doctor`: reaches the endpoint, and sees whether it takes pictures and schemas.
@@ -219,14 +232,15 @@ impl Models {
                 prompt_tokens,
                 answer_tokens,
                 tokens_today: endpoint.meter.used_today(OffsetDateTime::now_utc()),
+                daily_tokens: endpoint.settings.daily_tokens,
                 down: endpoint.breaker.is_open(Instant::now()),
             }
         };
         self.endpoints.values().map(of).collect()
     }
 
-    /// Counts tokens that were used on UTC day `day` (days since 1970) before this start towards the table's daily cap:
-    /// for whoever keeps [`Stats::tokens_today`] across restarts.
+    /// Counts tokens that were used on UTC day `day` (see [`day`]) before this start towards the table's daily cap: for
+    /// whoever keeps [`Stats::tokens_today`] across restarts.
     pub fn add_tokens_of_day(&self, table: &str, day: i64, tokens: u64) {
         if let Some(endpoint) = self.endpoints.get(table) {
             endpoint.meter.add_today(day, tokens);

@@ -38,6 +38,8 @@ struct Learnt {
 struct OfSchema {
     rung: Option<Rung>,
     disappointments: u32,
+    /// Answers, with the thoughts before them, needed the larger bound.
+    long: bool,
 }
 
 impl Memory {
@@ -93,6 +95,18 @@ impl Memory {
         }
     }
 
+    /// Whether answers to a schema needed the larger bound before.
+    pub(super) fn is_long(&self, schema: u64) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).schemas.get(&schema).is_some_and(|of| of.long)
+    }
+
+    /// An answer to a schema needed the larger bound, and fitted into it.
+    pub(super) fn was_long(&self, schema: u64, now: Instant) {
+        let mut learnt = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        learnt.of(schema).long = true;
+        learnt.believe(now, GUESSED);
+    }
+
     /// The answer was valid, or not even after a repair.
     pub(super) fn judged(&self, schema: u64, rung: Rung, valid: bool, now: Instant) {
         let mut learnt = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,9 +114,7 @@ impl Memory {
         of.disappointments = if valid { 0 } else { of.disappointments + 1 };
         if of.disappointments >= DISAPPOINTMENTS {
             of.disappointments = 0;
-            // From the last rung back to the first: the model may have been replaced.
-            let next = Rung::ALL.iter().position(|&known| known == rung).map_or(0, |at| (at + 1) % Rung::ALL.len());
-            of.rung = Some(Rung::ALL[next]);
+            of.rung = Some(rung.after_disappointment());
             learnt.believe(now, GUESSED);
         }
     }
@@ -193,7 +205,7 @@ mod tests {
         memory.judged(1, Rung::StrictSchema, false, now);
         assert_eq!(memory.recall(1, now).0.rung, Rung::StrictSchema);
         memory.judged(1, Rung::StrictSchema, false, now);
-        assert_eq!(memory.recall(1, now).0.rung, Rung::Schema);
+        assert_eq!(memory.recall(1, now).0.rung, Rung::JsonObject);
         assert_eq!(memory.recall(2, now).0.rung, Rung::StrictSchema);
         for _ in 0..2 {
             memory.judged(1, Rung::Prompt, false, now);

@@ -61,8 +61,8 @@ impl Meter {
     }
 }
 
-/// Days since 1970, UTC.
-pub(super) fn day(now: OffsetDateTime) -> i64 {
+/// The UTC day in days since 1970.
+pub fn day(now: OffsetDateTime) -> i64 {
     now.unix_timestamp().div_euclid(86_400)
 }
 

@@ -16,6 +16,7 @@ mod complaint;
 mod dialect;
 mod endpoint;
 pub mod error;
+mod events;
 pub mod facade;
 mod fuzz;
 mod gate;
@@ -31,6 +32,7 @@ mod recovery;
 mod schema;
 mod search;
 mod sheet;
+mod shrink;
 mod validate;
 
 #[cfg(test)]
@@ -40,3 +42,4 @@ pub use error::Error;
 pub use facade::{Models, Question, Reply, Settings, Stats};
 #[doc(hidden)]
 pub use fuzz::fuzz_answer;
+pub use meter::day;

@@ -19,6 +19,8 @@ pub(super) struct Search {
     pub(super) refused_bounds: Vec<TokenBound>,
     pub(super) address: usize,
     pub(super) addresses_left: usize,
+    /// Somebody answered with this good status at one address, though not as a model does.
+    pub(super) stranger: Option<u16>,
     pub(super) tries: usize,
     /// The endpoint counts as down; this is the call that finds out.
     pub(super) probing: bool,
@@ -42,6 +44,7 @@ impl Search {
             refused_bounds: Vec::new(),
             address: endpoint.memory.address(),
             addresses_left: endpoint.address.chat.len() - 1,
+            stranger: None,
             tries: if probing { tries } else { 0 },
             probing,
             timed_out: false,

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::models::{self, ModelReading};
+
 /// The steps of a trigger whose time is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
@@ -78,6 +80,8 @@ pub struct Readings {
     pub certificate_broken: bool,
     /// Dependencies by name, and whether each is well.
     pub dependencies: Vec<(String, bool)>,
+    /// The configured models.
+    pub models: Vec<ModelReading>,
 }
 
 const STATUSES: [u16; 20] = [200, 202, 204, 400, 401, 403, 404, 405, 408, 413, 414, 415, 422, 431, 500, 501, 502, 503, 504, 0];
@@ -233,6 +237,7 @@ impl Readings {
         for (name, well) in &self.dependencies {
             page.line("edgelabel_dependency_up", &format!("name=\"{}\"", plain(name)), u8::from(*well));
         }
+        models::render(&self.models, page);
         page.head("edgelabel_build_info", "gauge", "The version that runs.");
         page.line("edgelabel_build_info", &format!("version=\"{}\"", env!("CARGO_PKG_VERSION")), 1);
     }
@@ -259,7 +264,7 @@ impl Labelled {
 }
 
 /// A label's value without anything that would need escaping.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.chars().take(40).map(|c| if c.is_ascii_alphanumeric() || "_-.:/ ".contains(c) { c } else { '_' }).collect()
 }
 
@@ -293,15 +298,15 @@ impl Histogram {
     }
 }
 
-struct Page(String);
+pub(super) struct Page(String);
 
 impl Page {
-    fn head(&mut self, name: &str, kind: &str, help: &str) {
+    pub(super) fn head(&mut self, name: &str, kind: &str, help: &str) {
         // Writing to a String cannot fail.
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    fn line(&mut self, name: &str, labels: &str, value: impl std::fmt::Display) {
+    pub(super) fn line(&mut self, name: &str, labels: &str, value: impl std::fmt::Display) {
         let _ = writeln!(self.0, "{name}{{{labels}}} {value}");
     }
 

@@ -38,7 +38,7 @@ fn settings(dir: &Path) -> Settings {
 
 /// The whole frame, lossless.
 fn whole(frame: u64) -> Want {
-    Want { frame, regions: Vec::new(), lossless: true, max_side: None }
+    Want { frame, lossless: true, ..Want::default() }
 }
 
 /// Generous: other tests run meanwhile.

@@ -38,7 +38,7 @@ fn a_picture_for_a_model_is_a_jpeg_that_fits() {
     let dir = tempfile::tempdir().unwrap();
     let media = media(dir.path());
     let path = clip::h264(dir.path(), 20);
-    let want = |max_side| Want { frame: 17, regions: Vec::new(), lossless: false, max_side };
+    let want = |max_side| Want { frame: 17, max_side, ..Want::default() };
     for (max_side, size) in [(None, (160, 96)), (Some(80), (80, 48)), (Some(4000), (160, 96))] {
         let got = media.frame_of_file(&path, &want(max_side), &soon()).unwrap();
         let picture = &got.pictures[0];
@@ -59,7 +59,7 @@ fn regions_are_cut_out_in_the_order_asked_for() {
         Region { x: 0.125, y: 0.0, width: 0.125, height: 1.0 },
         Region { x: 0.9, y: 0.9, width: 5.0, height: f64::NAN },
     ];
-    let want = Want { frame: 5, regions, lossless: true, max_side: None };
+    let want = Want { frame: 5, regions, lossless: true, ..Want::default() };
     let got = media(dir.path()).frame_of_file(&path, &want, &soon()).unwrap();
     let sizes: Vec<_> = got.pictures.iter().map(|picture| (picture.width, picture.height)).collect();
     assert_eq!(sizes, [(20, 48), (20, 96), (16, 1)]);

@@ -65,6 +65,8 @@ class Daemon:
             model=emulator.model_base_url,
         )
         config += "".join(AGENT.format(path=self.path(title), title=title) for title in self.TITLES)
+        config += AGENT.format(path="all", title="*") + 'reply = "summary"\n'
+        config += AGENT.format(path="objects", title="*") + 'target = "objects"\n'
         file = self.folder / "config.toml"
         file.write_text(config)
         names = ["--name", "localhost", "--ip", "127.0.0.1"]
@@ -92,16 +94,20 @@ class Daemon:
             time.sleep(0.005)
         raise RuntimeError("the daemon did not become ready:\n" + (self.folder / "daemon.log").read_text())
 
-    def trigger(self, title, project, data, frame):
+    def trigger(self, title, project, data, frame, objects=()):
+        answer = self.post(title, project, data, frame, objects)
+        assert answer.status_code == 200, f"{answer.status_code} {answer.text}\n{self.tail()}"
+        return answer
+
+    def post(self, title, project, data, frame, objects=()):
         answer = requests.post(
             f"https://localhost:{self.port}/{self.path(title)}",
-            json={"projectHash": project, "dataHash": data, "frame": frame},
+            json={"projectHash": project, "dataHash": data, "frame": frame, "objectHashes": list(objects)},
             headers={"Origin": ORIGIN},
             verify=self.authority,
             timeout=60,
         )
         assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
-        assert answer.status_code == 200, f"{answer.status_code} {answer.text}\n{self.tail()}"
         return answer
 
     def tail(self):

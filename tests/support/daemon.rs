@@ -104,6 +104,12 @@ impl Setup {
         self
     }
 
+    /// Adds lines of TOML as they are.
+    pub fn text(mut self, lines: &str) -> Self {
+        self.agents.push(lines.to_owned());
+        self
+    }
+
     pub fn config_file(&self) -> PathBuf {
         self.folder.join("config.toml")
     }

@@ -137,7 +137,8 @@ fn model_remedy(error: &crate::model::Error) -> &'static str {
     use crate::model::Error as E;
     match error {
         E::KeyRefused { .. } => "check the key, and that its account may use this model",
-        E::RateLimited { .. } => "wait, or raise the limit at the provider or daily_tokens here",
+        E::RateLimited { .. } => "wait, or raise the limit at the provider",
+        E::CapReached { .. } => "wait until midnight UTC, or raise daily_tokens",
         E::NoQuota { .. } => "add credit to the provider's account",
         E::Refusal { .. } | E::Invalid { .. } => "choose a model that takes pictures and follows instructions",
         E::Endpoint { .. } | E::Deadline(_) => "is base_url right, is the endpoint running, and may the box reach it?",

@@ -93,6 +93,41 @@ fn an_invalid_answer_gets_one_repair_turn_that_quotes_the_error() {
 }
 
 #[test]
+fn a_repair_spells_out_the_schema_for_a_model_that_was_not_held_to_it() {
+    let asked = good_after(vec![Played::says("A cat on a mat."), Played::says(GOOD)], 2);
+    let told = |asked: &Asked| asked.body["messages"][1]["content"][0]["text"].as_str().unwrap().contains("JSON Schema");
+    assert_eq!((told(&asked[0]), told(&asked[1])), (false, true));
+}
+
+#[test]
+fn an_endpoint_that_does_not_hold_its_model_to_the_schema_is_asked_by_json_object_after_two_repairs() {
+    let server = Server::start(|_, asked| {
+        let told = asked.body["messages"].to_string().contains("JSON Schema");
+        Played::says(if told { GOOD } else { "A cat on a mat." })
+    });
+    let models = models(&server.url);
+    for requests in [2, 2, 1, 1] {
+        assert_eq!(ask(&models).unwrap().requests, requests);
+    }
+    assert_eq!(super::rung(&server.asked()[4]), "object");
+    // Another schema has its own experience to make.
+    ask_about(&models, &ontologies::many_options(2), 20).unwrap_err();
+    assert_eq!(super::rung(&server.asked()[6]), "strict");
+}
+
+#[test]
+fn a_prompt_that_filled_the_context_exactly_is_suspected_of_having_lost_its_front() {
+    let said = |tokens: u64| {
+        let choice = json!({ "message": { "content": "What picture?" }, "finish_reason": "stop" });
+        Played::status(200, json!({ "choices": [choice], "usage": { "prompt_tokens": tokens, "completion_tokens": 9 } }))
+    };
+    for (tokens, suspected) in [(4096, true), (2048, true), (1024, false), (4095, false), (512, false)] {
+        let error = fails_after(vec![said(tokens)], 2).to_string();
+        assert_eq!(error.contains("context is probably too short"), suspected, "{error}");
+    }
+}
+
+#[test]
 fn a_cut_off_answer_gets_one_larger_try() {
     let cut = || Played::message(json!({ "content": "{\"scene_description\": \"A cat on" }), "length");
     let asked = good_after(vec![cut(), Played::says(GOOD)], 2);

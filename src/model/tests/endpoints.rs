@@ -75,7 +75,7 @@ fn a_daily_cap_refuses_when_it_is_reached() {
     ask(&models).unwrap();
     ask(&models).unwrap();
     let error = ask(&models).unwrap_err();
-    assert!(matches!(error, Error::RateLimited { retry_after: Some(_), .. }), "{error}");
+    assert!(matches!(&error, Error::CapReached { section, .. } if section == "[model]"), "{error}");
     assert_eq!((server.asked().len(), models.stats()[0].tokens_today), (2, 220));
 }
 

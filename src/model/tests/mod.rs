@@ -23,7 +23,7 @@ use crate::media::Picture;
 const PROJECT: &str = "11111111-2222-3333-4444-555555555555";
 const GOOD: &str = r#"{"scene_description": "A cat on a mat."}"#;
 
-fn settings(url: &str) -> Settings {
+pub(super) fn settings(url: &str) -> Settings {
     Settings {
         table: String::new(),
         base_url: url.into(),
@@ -35,6 +35,7 @@ fn settings(url: &str) -> Settings {
         max_answer_tokens: 200,
         detail: "auto".into(),
         max_image_side: 0,
+        jpeg_quality: 0,
         max_concurrent: 0,
         daily_tokens: 0,
         temperature: None,

@@ -1,4 +1,4 @@
-//! The form of a chat completion request as OpenAI publishes it, as far as this room uses it and not a key further.
+//! The form of a chat completion request: as OpenAI publishes it, and besides as far as this room uses it and not a key further.
 
 use std::sync::LazyLock;
 
@@ -6,10 +6,18 @@ use serde_json::{Value, json};
 
 static FORM: LazyLock<jsonschema::Validator> = LazyLock::new(|| jsonschema::draft202012::new(&form()).unwrap());
 
+static PUBLISHED: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
+    let schema = serde_json::from_str(include_str!("../../../tests/data/openai-chat-request.json")).unwrap();
+    jsonschema::draft202012::new(&schema).unwrap()
+});
+
 /// Panics, with the place, if `body` is not a request as published.
 pub(super) fn check(body: &Value) {
+    if let Err(error) = PUBLISHED.validate(body) {
+        panic!("OpenAI's schema does not allow the request: {error} at {}", error.instance_path());
+    }
     if let Err(error) = FORM.validate(body) {
-        panic!("the request is not as published: {error} at {}", error.instance_path());
+        panic!("the request has more than this room uses: {error} at {}", error.instance_path());
     }
 }
 

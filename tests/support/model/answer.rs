@@ -159,6 +159,10 @@ impl Maker<'_> {
 fn condition_met(property: &Value, so_far: &Map<String, Value>) -> bool {
     let about = words(property);
     let Some(at) = about.to_ascii_lowercase().find("only if") else { return true };
+    // It was chosen in an earlier call.
+    if about[at..].contains("which it is") {
+        return true;
+    }
     let Some(choice) = about[at..].split('"').nth(1) else { return true };
     so_far.values().any(|answer| answer == choice)
 }

@@ -1,0 +1,57 @@
+//! Tokens that models with a daily cap have used, so that a restart does not begin the day anew.
+
+use rusqlite::params;
+
+use super::{Error, Journal};
+
+impl Journal {
+    /// Notes that the model of table `table` has used `tokens` on day `day` (days since 1970) so far. Other days are
+    /// forgotten.
+    pub fn keep_tokens(&self, day: i64, table: &str, tokens: u64) -> Result<(), Error> {
+        let tokens = i64::try_from(tokens).unwrap_or(i64::MAX);
+        self.with(|db| {
+            let step = db.transaction()?;
+            step.execute("DELETE FROM tokens WHERE day <> ?1", [day])?;
+            // Triggers end in any order, and the count only grows.
+            step.execute(
+                "INSERT INTO tokens(model, day, tokens) VALUES (?1, ?2, ?3)
+                 ON CONFLICT(model) DO UPDATE SET tokens = max(tokens, excluded.tokens)",
+                params![table, day, tokens],
+            )?;
+            step.commit()
+        })
+    }
+
+    /// Tokens used on a day, by table.
+    pub fn tokens_of_day(&self, day: i64) -> Result<Vec<(String, u64)>, Error> {
+        self.with(|db| {
+            let mut query = db.prepare_cached("SELECT model, tokens FROM tokens WHERE day = ?1")?;
+            let rows = query.query_map([day], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?;
+            rows.collect()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::{Journal, Settings};
+
+    #[test]
+    fn the_largest_count_of_the_day_is_kept_and_yesterday_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Journal::new(Settings { path: folder.path().join("journal.db"), retry_max: Duration::from_secs(60), max_entries: 3 });
+        let journal = open();
+        journal.keep_tokens(20_000, "", 70).unwrap();
+        journal.keep_tokens(20_000, "local", 5).unwrap();
+        journal.keep_tokens(20_000, "", 60).unwrap();
+        drop(journal);
+        let mut kept = open().tokens_of_day(20_000).unwrap();
+        kept.sort();
+        assert_eq!(kept, [(String::new(), 70), ("local".to_owned(), 5)]);
+        open().keep_tokens(20_001, "", 3).unwrap();
+        assert_eq!(open().tokens_of_day(20_000).unwrap(), []);
+        assert_eq!(open().tokens_of_day(20_001).unwrap(), [(String::new(), 3)]);
+    }
+}
