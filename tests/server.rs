@@ -11,6 +11,7 @@ use door::{Client, EDITOR, House, IDS, post, trigger_body};
 use edgelabel::agent::{Error, Kind, Outcome, PoolLimits};
 use edgelabel::ids::Secret;
 use edgelabel::server::{Settings, SignaturePolicy};
+use rustls::HandshakeKind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -399,6 +400,63 @@ async fn more_triggers_than_the_pool_takes_are_told_to_come_back() {
     for client in &mut clients {
         assert_eq!(client.answer().await.status, 200);
     }
+}
+
+#[tokio::test]
+async fn triggers_in_haste_are_told_to_wait_by_address_and_by_project() {
+    let limits = |settings: &mut Settings| {
+        settings.limits.triggers_per_address = 5;
+        settings.limits.triggers_per_project = 3;
+    };
+    let house = House::open(limits, saved);
+    let mut client = house.client().await;
+    let other = trigger_body(0).replace("027e0c65", "127e0c65");
+    for (body, status, key) in [
+        (&trigger_body(0), 200, ""),
+        (&trigger_body(1), 200, ""),
+        (&trigger_body(2), 200, ""),
+        (&trigger_body(3), 429, "server.limits.triggers_per_project"),
+        (&other, 200, ""),
+        (&other, 429, "server.limits.triggers_per_address"),
+    ] {
+        let answer = client.send(&post("/", body)).await;
+        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (status, Some(EDITOR)), "{body}");
+        if status == 429 {
+            assert!(answer.message().contains(key), "{}", answer.message());
+            let pause: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+            assert!((1..=20).contains(&pause), "{pause}");
+        }
+    }
+    // Neither what browsers ask first nor test requests are triggers.
+    let preflight = format!("OPTIONS / HTTP/1.1\r\nHost: box.local\r\nOrigin: {EDITOR}\r\nAccess-Control-Request-Method: POST\r\n\r\n");
+    let test = post("/", "").replacen("Host: box.local", "Host: box.local\r\nX-Encord-Agent: 1", 1);
+    for _ in 0..20 {
+        assert_eq!(client.send(&preflight).await.status, 204);
+        assert_eq!(client.send(&test).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn sessions_are_resumed_until_the_certificate_changes() {
+    let house = House::open(|_| {}, saved);
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let station = house.station(&[version]);
+        let mut kinds = Vec::new();
+        for _ in 0..3 {
+            let mut client = house.client_with(&station).await.unwrap();
+            // With TLS 1.3 the tickets come with the answer.
+            assert_eq!(client.send(&post("/", &trigger_body(0))).await.status, 200);
+            kinds.push(client.handshake_kind());
+        }
+        assert_eq!(kinds, [HandshakeKind::Full, HandshakeKind::Resumed, HandshakeKind::Resumed], "{version:?}");
+    }
+    let station = house.station(rustls::ALL_VERSIONS);
+    let mut client = house.client_with(&station).await.unwrap();
+    assert_eq!(client.send(&post("/", &trigger_body(0))).await.status, 200);
+    house.write_certificate("box.local");
+    house.server().reconfigure(&house.settings).unwrap();
+    let client = house.client_with(&station).await;
+    assert!(client.is_err(), "a ticket from before was taken: {:?}", client.map(|client| client.handshake_kind()));
 }
 
 #[tokio::test]

@@ -10,6 +10,8 @@ use crate::ids::ProjectHash;
 
 const TCP_MOST: u64 = 65_536;
 const U32_MOST: u64 = u32::MAX as u64;
+/// Triggers a minute: more is no limit.
+const TRIGGERS_MOST: u64 = 1_000_000;
 
 /// A whole configuration.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -143,6 +145,10 @@ pub struct Limits {
     pub streams_per_connection: Within<1, 1024>,
     /// Requests after which a connection is closed.
     pub requests_per_connection: Within<1, U32_MOST>,
+    /// Triggers a minute of one address; 0 for no limit.
+    pub triggers_per_address: Within<0, TRIGGERS_MOST>,
+    /// Triggers a minute on one project; 0 for no limit.
+    pub triggers_per_project: Within<0, TRIGGERS_MOST>,
 }
 
 impl Default for Limits {
@@ -160,6 +166,8 @@ impl Default for Limits {
             connections_per_address: Within(64),
             streams_per_connection: Within(32),
             requests_per_connection: Within(10_000),
+            triggers_per_address: Within(600),
+            triggers_per_project: Within(1200),
         }
     }
 }

@@ -271,5 +271,7 @@ fn limits(written: &file::Limits) -> server::Limits {
         connections_per_address: written.connections_per_address.0 as usize,
         streams_per_connection: written.streams_per_connection.0 as u32,
         requests_per_connection: written.requests_per_connection.0,
+        triggers_per_address: written.triggers_per_address.0 as u32,
+        triggers_per_project: written.triggers_per_project.0 as u32,
     }
 }

@@ -1,20 +1,22 @@
 //! What all connections share.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use hyper::HeaderMap;
 use tokio::sync::{Semaphore, watch};
 
 use super::auth::{self, Unauthentic};
 use super::cors::Caller;
-use super::guests::Guests;
+use super::guests::{self, Guests};
+use super::rates::Rates;
+use super::reply::Reply;
 use super::rules::Rules;
 use super::tls::Tls;
 use crate::agent::Pool;
-use crate::ids::RequestId;
+use crate::ids::{ProjectHash, RequestId};
 use crate::telemetry::{Metrics, Seldom};
 
 /// What the bodies of all requests together may hold while they are read.
@@ -50,11 +52,15 @@ pub(super) struct Door {
     pub(super) body_memory: Semaphore,
     /// Local ends of the daemon's own probes under way.
     pub(super) probes: Mutex<HashSet<SocketAddr>>,
+    /// Triggers started of late, by address and by project.
+    by_address: Rates<IpAddr>,
+    by_project: Rates<ProjectHash>,
     rules: RwLock<Arc<Rules>>,
     last_call: Mutex<Option<BrowserCall>>,
     strangers: Seldom,
     forgeries: Seldom,
     newer: Seldom,
+    hasty: Seldom,
     pub(super) handshakes: Seldom,
 }
 
@@ -68,11 +74,14 @@ impl Door {
             phase,
             body_memory: Semaphore::new(BODY_MEMORY),
             probes: Mutex::default(),
+            by_address: Rates::default(),
+            by_project: Rates::default(),
             rules: RwLock::new(Arc::new(rules)),
             last_call: Mutex::default(),
             strangers: Seldom::every(Duration::from_secs(10)),
             forgeries: Seldom::every(Duration::from_secs(10)),
             newer: Seldom::every(Duration::from_secs(3600)),
+            hasty: Seldom::every(Duration::from_secs(10)),
             handshakes: Seldom::every(Duration::from_secs(60)),
         }
     }
@@ -102,6 +111,23 @@ impl Door {
 
     pub(super) fn is_probe(&self, address: SocketAddr) -> bool {
         self.probes.lock().unwrap_or_else(PoisonError::into_inner).contains(&address)
+    }
+
+    /// Counts a trigger of this address, or refuses it.
+    pub(super) fn count_address(&self, address: SocketAddr, per_minute: u32) -> Result<(), Reply> {
+        let taken = self.by_address.take(&guests::group(address.ip()), per_minute, Instant::now());
+        taken.map_err(|pause| self.too_many("from this address", "server.limits.triggers_per_address", pause, address))
+    }
+
+    /// Counts a trigger on this project, or refuses it.
+    pub(super) fn count_project(&self, project: &ProjectHash, address: SocketAddr, per_minute: u32) -> Result<(), Reply> {
+        let taken = self.by_project.take(project, per_minute, Instant::now());
+        taken.map_err(|pause| self.too_many("on this project", "server.limits.triggers_per_project", pause, address))
+    }
+
+    fn too_many(&self, whose: &str, key: &str, pause: Duration, address: SocketAddr) -> Reply {
+        self.hasty.say(|unsaid| tracing::warn!(address = %address.ip(), unsaid, "refused: too many triggers {whose} ({key})"));
+        Reply::too_many(whose, key, pause)
     }
 
     pub(super) fn warn_of_stranger(&self, origin: &str, address: SocketAddr) {

@@ -182,7 +182,7 @@ impl Drop for Guest {
 }
 
 /// What counts as one address: with IPv6 a machine has a whole /64 to choose from.
-fn group(address: IpAddr) -> IpAddr {
+pub(super) fn group(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
         v4 => v4,

@@ -15,6 +15,7 @@ pub mod names;
 mod patience;
 mod payload;
 mod probe;
+mod rates;
 mod renewal;
 mod reply;
 mod route;

@@ -135,6 +135,13 @@ impl Reply {
         Self { retry_after: Some(Duration::from_secs(2)), ..reply }
     }
 
+    /// One address or one project starts triggers too fast; `key` is the limit in the configuration.
+    pub(super) fn too_many(whose: &str, key: &str, pause: Duration) -> Self {
+        let message =
+            format!("too many triggers {whose} in the last minute; wait a moment (the limit is {key} in edgelabel's configuration)");
+        Self { retry_after: Some(pause), ..Self::saying(StatusCode::TOO_MANY_REQUESTS, message) }
+    }
+
     /// The pool gave no verdict although the trigger's budget, and a while on top, is over.
     pub(super) fn no_verdict() -> Self {
         Self::saying(StatusCode::GATEWAY_TIMEOUT, "the time for this request ran out")
@@ -183,7 +190,7 @@ impl Reply {
             headers.insert(ALLOW, HeaderValue::from_static("POST"));
         }
         if let Some(pause) = self.retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from(pause.as_secs().max(1)));
+            headers.insert(RETRY_AFTER, HeaderValue::from(pause.as_secs_f64().ceil().max(1.0) as u64));
         }
         // HTTP/2 has no such header; there the connection says goodbye by a frame.
         if self.close && version < Version::HTTP_2 {

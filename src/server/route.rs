@@ -104,6 +104,8 @@ async fn judge(
     if door.is_draining() {
         return Err(Reply::shutting_down());
     }
+    // Before the body: a caller in haste is refused at the least cost.
+    door.count_address(visit.address, rules.limits.triggers_per_address)?;
     let unauthentic = |why: auth::Unauthentic| {
         door.warn_of_unauthentic(&why, visit.address, id);
         Reply::unauthentic()
@@ -122,6 +124,7 @@ async fn judge(
             Err(Reply::project_not_allowed())
         }
         Payload::Trigger(Ask { project, data, frame, objects }) => {
+            door.count_project(&project, visit.address, rules.limits.triggers_per_project)?;
             let trigger = Trigger { id, agent, project, data, frame, objects, deadline, trace: trace_of(&head.headers) };
             run(door, rules, visit, trigger).await
         }

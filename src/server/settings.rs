@@ -125,6 +125,10 @@ pub struct Limits {
     pub streams_per_connection: u32,
     /// Requests after which a connection is closed.
     pub requests_per_connection: u64,
+    /// Triggers a minute of one address (IPv6: of one /64); 0 for no limit.
+    pub triggers_per_address: u32,
+    /// Triggers a minute on one project; 0 for no limit.
+    pub triggers_per_project: u32,
 }
 
 impl Default for Limits {
@@ -142,6 +146,8 @@ impl Default for Limits {
             connections_per_address: 64,
             streams_per_connection: 32,
             requests_per_connection: 10_000,
+            triggers_per_address: 600,
+            triggers_per_project: 1200,
         }
     }
 }

@@ -84,7 +84,7 @@ pub struct Readings {
     pub models: Vec<ModelReading>,
 }
 
-const STATUSES: [u16; 20] = [200, 202, 204, 400, 401, 403, 404, 405, 408, 413, 414, 415, 422, 431, 500, 501, 502, 503, 504, 0];
+const STATUSES: [u16; 21] = [200, 202, 204, 400, 401, 403, 404, 405, 408, 413, 414, 415, 422, 429, 431, 500, 501, 502, 503, 504, 0];
 
 /// Upper bounds in seconds: a cache hit takes milliseconds, a slow model most of a minute.
 const BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];

@@ -1,7 +1,7 @@
 //! A running HTTPS door with a certificate of its own, and clients that speak to it in raw bytes or HTTP/2.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -20,7 +20,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -70,6 +70,7 @@ impl Identity {
 /// The server under test.
 pub struct House {
     pub address: SocketAddr,
+    pub settings: Settings,
     server: Option<Server>,
     tls: TlsSettings,
     /// What the stations trust: the certificate written last.
@@ -95,7 +96,7 @@ impl House {
         let listeners = Listeners::bind(&settings.listen).unwrap();
         let pool = Arc::new(Pool::new(limits, work).unwrap());
         let server = Server::start(&settings, listeners, pool, Arc::new(Metrics::default())).unwrap();
-        Self { address: server.addresses()[0], server: Some(server), tls, anchor, _dir: dir }
+        Self { address: server.addresses()[0], settings, server: Some(server), tls, anchor, _dir: dir }
     }
 
     pub fn server(&self) -> &Server {
@@ -151,12 +152,7 @@ impl House {
         identity: Option<&Identity>,
         alpn: &[u8],
     ) -> std::io::Result<TlsStream<TcpStream>> {
-        let mut anchors = RootCertStore::empty();
-        anchors.add(self.anchor.lock().unwrap().clone()).unwrap();
-        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_protocol_versions(versions)
-            .unwrap()
-            .with_root_certificates(anchors);
+        let builder = self.trusting(versions);
         let mut config = match identity {
             None => builder.with_no_client_auth(),
             Some(identity) => {
@@ -165,8 +161,44 @@ impl House {
             }
         };
         config.alpn_protocols = vec![alpn.to_vec()];
-        let stream = TcpStream::connect(self.address).await?;
-        TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("box.local").unwrap(), stream).await
+        self.connect_with(Arc::new(config)).await
+    }
+
+    async fn connect_with(&self, config: Arc<ClientConfig>) -> std::io::Result<TlsStream<TcpStream>> {
+        self.connect_from(config, self.address.ip()).await
+    }
+
+    /// From an address of one's own, such as another one of loopback.
+    async fn connect_from(&self, config: Arc<ClientConfig>, source: IpAddr) -> std::io::Result<TlsStream<TcpStream>> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(source, 0))?;
+        let stream = socket.connect(self.address).await?;
+        TlsConnector::from(config).connect(ServerName::try_from("box.local").unwrap(), stream).await
+    }
+
+    /// What one browser keeps between its connections: trust, and the tickets it was given.
+    pub fn station(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
+        Arc::new(self.trusting(versions).with_no_client_auth())
+    }
+
+    pub async fn client_from(&self, source: IpAddr) -> std::io::Result<Client> {
+        Ok(Client { stream: self.connect_from(self.station(rustls::ALL_VERSIONS), source).await?, read: Vec::new() })
+    }
+
+    pub async fn client_with(&self, station: &Arc<ClientConfig>) -> std::io::Result<Client> {
+        Ok(Client { stream: self.connect_with(Arc::clone(station)).await?, read: Vec::new() })
+    }
+
+    fn trusting(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
+        let mut anchors = RootCertStore::empty();
+        anchors.add(self.anchor.lock().unwrap().clone()).unwrap();
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_root_certificates(anchors)
     }
 }
 
@@ -241,6 +273,10 @@ impl Client {
             assert!(read > 0, "the connection ended before the answer: {:?}", String::from_utf8_lossy(&self.read));
             self.read.extend_from_slice(&buffer[..read]);
         }
+    }
+
+    pub fn handshake_kind(&self) -> rustls::HandshakeKind {
+        self.stream.get_ref().1.handshake_kind().unwrap()
     }
 
     /// What comes next, or `None` at the end.
