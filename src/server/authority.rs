@@ -18,9 +18,9 @@ use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
 use super::certificate::{CertificateFacts, day};
-use super::names::{Names, outward_addresses};
+use super::names::Names;
 use super::settings::TlsSettings;
-use super::tls::{TlsError, certificates};
+use super::tls::{TlsError, certificates, refuse_open_key};
 use super::vouching::{Vouching, permitted_trees};
 
 /// Browsers refuse server certificates that are valid for more than 398 days.
@@ -132,9 +132,9 @@ pub fn renew(files: &AuthorityFiles, wanted: &Names, own: &Names) -> Result<Cert
     issue(files, &names, now)
 }
 
-/// Why a certificate of the own authority should be renewed, if it should: it ends soon, or the box has got an address
-/// that is not in it. `None` also for an administrator's own certificate.
-pub fn renewal_due(files: &AuthorityFiles, now: SystemTime) -> Option<String> {
+/// Why a certificate of the own authority should be renewed, if it should: it ends soon, or one of the box's `own` names
+/// and addresses is not in it. `None` also for an administrator's own certificate.
+pub fn renewal_due(files: &AuthorityFiles, own: &Names, now: SystemTime) -> Option<String> {
     let authority = authority_facts(files).ok()?;
     let server = server_facts(files).ok()?;
     if server.issuer != authority.subject || !files.ca_key.exists() {
@@ -143,9 +143,12 @@ pub fn renewal_due(files: &AuthorityFiles, now: SystemTime) -> Option<String> {
     if server.days_left(now) < RENEW_DAYS {
         return Some(format!("it ends on {}", day(server.not_after)));
     }
-    let vouching = vouching(files).ok()?;
-    let new = outward_addresses().into_iter().find(|address| !server.addresses.contains(address) && vouching.for_address(*address))?;
-    Some(format!("this box has got the address {new}"))
+    let own = vouching(files).ok()?.inside(own);
+    if let Some(name) = own.hosts.iter().find(|host| !server.dns_names.contains(host)) {
+        return Some(format!("this box has got the name {name}"));
+    }
+    let address = own.addresses.iter().find(|address| !server.addresses.contains(address))?;
+    Some(format!("this box has got the address {address}"))
 }
 
 /// Facts of the authority's certificate.
@@ -166,6 +169,7 @@ fn facts(path: &Path) -> Result<CertificateFacts, AuthorityError> {
 fn issue(files: &AuthorityFiles, names: &Names, now: OffsetDateTime) -> Result<CertificateFacts, AuthorityError> {
     let unusable = |cause: String| AuthorityError::File { path: files.ca_key.clone(), cause };
     let anchor = certificates("certificate authority", &files.ca_certificate)?.remove(0);
+    refuse_open_key(&files.ca_key)?;
     let pem = Zeroizing::new(fs::read_to_string(&files.ca_key).map_err(|cause| file_error(&files.ca_key, &cause))?);
     let ca_key = KeyPair::from_pem(&pem).map_err(|_| unusable("it holds no private key in PEM".into()))?;
     let issuer = Issuer::from_ca_cert_der(&anchor, ca_key)?;
@@ -308,9 +312,39 @@ mod tests {
         assert!(server.not_after - server.not_before <= 397 * 86_400);
         assert_eq!((mode(&files.ca_key), mode(&files.private_key)), (0o600, 0o600));
         assert_eq!(certificates("chain", &files.certificate).unwrap().len(), 2);
-        assert_eq!(renewal_due(&files, SystemTime::now()), None);
-        let later = SystemTime::now() + std::time::Duration::from_secs(370 * 86_400);
-        assert!(renewal_due(&files, later).unwrap().contains("ends on"));
+        assert_eq!(renewal_due(&files, &names, SystemTime::now()), None);
+        let after = |days: u64| SystemTime::now() + std::time::Duration::from_secs(days * 86_400);
+        assert_eq!(renewal_due(&files, &names, after(365)), None);
+        assert!(renewal_due(&files, &names, after(370)).unwrap().contains("ends on"));
+    }
+
+    #[test]
+    fn a_new_name_or_address_of_the_box_is_a_reason_to_renew() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path());
+        let names = |words: &[&str]| Names::parse(words.iter().copied()).unwrap();
+        init(&files, &names(&["box.local", "10.0.0.5"]), false).unwrap();
+        let due = |own: &Names| renewal_due(&files, own, SystemTime::now());
+        assert_eq!(due(&names(&["box.local", "10.0.0.5"])), None);
+        for (own, reason) in [("annex.local", "name annex.local"), ("10.0.0.6", "address 10.0.0.6")] {
+            let own = names(&[own]);
+            assert!(due(&own).unwrap().contains(reason));
+            renew(&files, &Names::default(), &own).unwrap();
+            assert_eq!(due(&own), None);
+        }
+        // What the authority may not vouch for would be a reason for ever.
+        assert_eq!(due(&names(&["elsewhere.example.org", "203.0.113.9"])), None);
+        assert_eq!(server_facts(&files).unwrap().dns_names, ["annex.local", "box.local"]);
+    }
+
+    #[test]
+    fn an_authoritys_key_that_others_can_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path());
+        init(&files, &Names::parse(["box.local"]).unwrap(), false).unwrap();
+        fs::set_permissions(&files.ca_key, fs::Permissions::from_mode(0o604)).unwrap();
+        let refused = renew(&files, &Names::default(), &Names::default()).unwrap_err().to_string();
+        assert!(refused.contains("ca.key can be read by others"), "{refused}");
     }
 
     #[test]
@@ -372,6 +406,6 @@ mod tests {
         let foreign = rcgen::generate_simple_self_signed(vec!["box.local".into()]).unwrap();
         fs::write(&files.certificate, foreign.cert.pem()).unwrap();
         let later = SystemTime::now() + std::time::Duration::from_secs(5000 * 86_400);
-        assert_eq!(renewal_due(&files, later), None);
+        assert_eq!(renewal_due(&files, &Names::parse(["new.local"]).unwrap(), later), None);
     }
 }

@@ -42,6 +42,11 @@ impl Names {
         names
     }
 
+    /// Of this box's own, those by which others call it and that stay: what a certificate must hold.
+    pub fn to_be_reached() -> Self {
+        Self { addresses: outward_addresses(), ..Self::of_this_box() }
+    }
+
     /// These and those.
     pub fn and(mut self, others: &Self) -> Self {
         self.hosts.extend(others.hosts.iter().cloned());

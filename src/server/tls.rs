@@ -106,11 +106,17 @@ impl Tls {
 
     /// The configuration for the next handshake: looks, at most once a second, whether the files have changed.
     pub(super) fn for_handshake(&self, probe: bool) -> Arc<ServerConfig> {
+        self.watch();
+        let current = self.lock();
+        Arc::clone(if probe { &current.loaded.probe_config } else { &current.loaded.config })
+    }
+
+    /// Looks whether the files have changed, though nobody calls: a broken pair is to be heard of when it is put there.
+    pub(super) fn watch(&self) {
         let mut current = self.lock();
         if current.looked.elapsed() >= LOOK_AGAIN {
             current.look();
         }
-        Arc::clone(if probe { &current.loaded.probe_config } else { &current.loaded.config })
     }
 
     /// Reads the files of `settings` now. On failure what was in use stays in use.
@@ -123,10 +129,8 @@ impl Tls {
     }
 
     pub(super) fn state(&self) -> CertificateState {
-        let mut current = self.lock();
-        if current.looked.elapsed() >= LOOK_AGAIN {
-            current.look();
-        }
+        self.watch();
+        let current = self.lock();
         CertificateState { facts: current.loaded.facts.clone(), problem: current.problem.clone() }
     }
 
@@ -246,14 +250,15 @@ pub(crate) fn certificates(what: &'static str, path: &Path) -> Result<Vec<Certif
     if found.is_empty() { Err(unusable("it holds no CERTIFICATE in PEM".into())) } else { Ok(found) }
 }
 
+/// Refuses a private key that everyone on the box can read. One that is missing is found out when it is read.
+pub(crate) fn refuse_open_key(path: &Path) -> Result<(), TlsError> {
+    let mode = std::fs::metadata(path).map_or(0, |facts| facts.mode() & 0o7777);
+    if mode & 0o007 == 0 { Ok(()) } else { Err(TlsError::OpenKey { path: path.to_owned(), mode }) }
+}
+
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let what = "private key";
-    if let Ok(facts) = std::fs::metadata(path) {
-        let mode = facts.mode() & 0o7777;
-        if mode & 0o007 != 0 {
-            return Err(TlsError::OpenKey { path: path.to_owned(), mode });
-        }
-    }
+    refuse_open_key(path)?;
     let pem = read(what, path)?;
     let unusable = |cause: &str| TlsError::Unusable { what, path: path.to_owned(), cause: cause.into() };
     if pem.windows(9).any(|window| window == b"ENCRYPTED") {

@@ -1,6 +1,6 @@
 //! Start, reload, drain, end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -51,6 +51,30 @@ fn sighup_reads_the_agents_anew_and_a_broken_file_changes_nothing() {
     daemon.signal(Signal::HUP);
     std::thread::sleep(Duration::from_millis(500));
     world.click(&daemon, "/weather", &world.fixture.image, 0);
+}
+
+#[test]
+fn a_broken_certificate_is_heard_of_though_nobody_calls_and_a_whole_one_is_taken() {
+    let world = World::new();
+    let daemon = world.setup().agent("/", "Scene description", "").start();
+    let file = daemon.setup.folder().join("certs/server.pem");
+    let whole = std::fs::read(&file).unwrap();
+    let until_log = |words: &str| {
+        let begun = Instant::now();
+        while !daemon.log().contains(words) {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{words:?} is not in\n{}", daemon.log());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    std::fs::write(&file, "-----BEGIN CERTIFICATE-----\ngarbage").unwrap();
+    until_log("the new certificate cannot be used; the old one stays in use");
+    let ready = ureq::get(daemon.admin_url("/ready")).call().unwrap().body_mut().read_to_string().unwrap();
+    assert!(ready.contains("\"degraded\"") && ready.contains("server.pem"), "{ready}");
+    assert_eq!(daemon.trigger("/", &world.fixture.project, &world.fixture.image, 0).status, 200);
+    std::fs::write(&file, whole).unwrap();
+    until_log("new certificate in use");
+    let ready = ureq::get(daemon.admin_url("/ready")).call().unwrap().body_mut().read_to_string().unwrap();
+    assert!(!ready.contains("server.pem"), "{ready}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::backend::{Call, Options};
-use crate::support::daemon::{Daemon, Setup};
+use crate::support::daemon::{Daemon, Setup, write_private};
 use crate::support::fixture::{Fixture, GROUP_COLOURS, IMAGE_COLOUR, add_video};
 use crate::support::media::{VideoRecipe, colour_of_frame, moving_bars};
 use crate::support::model::{Picture, StandIn};
@@ -223,13 +223,16 @@ fn a_summary_is_shown_to_the_annotator_where_the_agent_says_so() {
 #[test]
 fn no_secret_and_no_signed_link_is_ever_logged() {
     let world = World::new();
-    let daemon = world.setup().set("log", "level", "\"trace\"").agent("/", "Scene description", "").start();
-    world.click(&daemon, "/", &world.fixture.video, 3);
+    let setup = world.setup().set("log", "level", "\"trace\"").set("server", "access_token_file", "\"token\"");
+    write_private(&setup.folder().join("token"), "token-of-the-webhook\n");
+    let daemon = setup.agent("/", "Scene description", "").start();
+    world.click(&daemon, "/token-of-the-webhook/", &world.fixture.video, 3);
+    assert_eq!(daemon.post("/token-of-another/", "{}", &[]).status, 404);
     world.fixture.backend.behave(|behaviour| behaviour.link_life = std::time::Duration::ZERO);
-    daemon.trigger("/", &world.fixture.project, &world.fixture.image, 0);
+    daemon.trigger("/token-of-the-webhook/", &world.fixture.project, &world.fixture.image, 0);
     let log = daemon.log();
     let key_line = world.fixture.key.private_text.lines().nth(2).unwrap().to_owned();
-    for secret in ["sig=", "sk-secret-of-the-model", key_line.as_str()] {
+    for secret in ["sig=", "sk-secret-of-the-model", "token-of-the-webhook", "token-of-another", key_line.as_str()] {
         assert!(!log.contains(secret), "the log shows {secret}:\n{log}");
     }
 }
