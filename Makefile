@@ -43,6 +43,20 @@ test-corpus: deps $(VENV)/ready ## Only the frames of the corpus in EDGELABEL_CO
 model-test: deps ## A real llama.cpp with a random model as judge (compiles it the first time)
 	@scripts/suites model
 
+.PHONY: browser-test
+browser-test: deps tests/browser/node_modules/ready ## The label editor's page in a real Chromium calls the real daemon
+	cargo build --release --bin edgelabel --example emulator
+	@scripts/suites browser
+
+.PHONY: tls-report
+tls-report: deps $(VENV)-tls/ready ## Judge the TLS of the real daemon with sslyze: versions, ciphers, chain
+	cargo build --release --bin edgelabel --example emulator
+	@scripts/suites tls
+
+.PHONY: hostile
+hostile: deps ## Only the hostile callers, with their table
+	@scripts/suites hostile
+
 .PHONY: lint
 lint: deps ## Formatting, clippy without warnings, shell scripts
 	@scripts/suites lint
@@ -77,6 +91,15 @@ bench-trigger: deps $(VENV)/ready $(VENV)-seed/ready ## Compare a click with a P
 	cp $(TARGET)/benchmarks-trigger.md docs/benchmarks-trigger.md
 	@cat docs/benchmarks-trigger.md
 
+.PHONY: bench-edge
+bench-edge: deps $(VENV)-edge/ready ## Compare the cost of a request at the HTTPS edge with bare hyper, nginx, uvicorn; writes docs/benchmarks-edge.md
+	@scripts/deps bench-edge
+	cargo build --release --bin edgelabel --example emulator --example bare_https
+	$(VENV)-edge/bin/python bench/edge.py --edgelabel $(TARGET)/release/edgelabel --bare $(TARGET)/release/examples/bare_https \
+	    --emulator $(TARGET)/release/examples/emulator > $(TARGET)/benchmarks-edge.md
+	cp $(TARGET)/benchmarks-edge.md docs/benchmarks-edge.md
+	@cat docs/benchmarks-edge.md
+
 .PHONY: bench-frames
 bench-frames: deps $(VENV)-bench/ready ## Compare single frames by link with ffmpeg, PyAV and OpenCV (needs ffmpeg); writes docs/benchmarks.md
 	@command -v ffmpeg ffprobe > /dev/null || { echo "bench-frames needs ffmpeg: apt-get install ffmpeg" >&2; exit 1; }
@@ -102,6 +125,23 @@ $(VENV)-seed/ready: bench/seed/requirements.txt
 $(VENV)-bench/ready: bench/requirements.txt
 	python3 -m venv $(VENV)-bench
 	$(VENV)-bench/bin/pip install --quiet --disable-pip-version-check -r bench/requirements.txt
+	touch $@
+
+$(VENV)-edge/ready: bench/edge/requirements.txt
+	python3 -m venv $(VENV)-edge
+	$(VENV)-edge/bin/pip install --quiet --disable-pip-version-check -r bench/edge/requirements.txt
+	touch $@
+
+$(VENV)-tls/ready: tests/tls/requirements.txt
+	python3 -m venv $(VENV)-tls
+	$(VENV)-tls/bin/pip install --quiet --disable-pip-version-check -r tests/tls/requirements.txt
+	touch $@
+
+# Chromium, and what drives it. Node is Debian's unless there is one with npm already.
+tests/browser/node_modules/ready: tests/browser/package-lock.json scripts/packages.txt
+	@scripts/deps browser
+	@command -v node > /dev/null && command -v npm > /dev/null || scripts/deps node
+	cd tests/browser && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --no-audit --no-fund --loglevel=error
 	touch $@
 
 # Compiled once and kept; takes a few minutes.

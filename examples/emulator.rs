@@ -15,6 +15,8 @@
 //! `{"add_project": {"editor": ONTOLOGY, "video": true}}` makes a project with an image, and a video if wanted.
 //! `{"dice": SEED}` has the model answer any instance of the schema, `{"dice": null}` what it sees; `{"questions": true}`
 //! shows the schemas that it was asked, each with its answer.
+//! `{"fail": "GetRow", "status": 503, "body": "…", "times": N}` lets the next N calls of a kind (`Model` for the model)
+//! meet that status, `{"heal": true}` ends it.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "../tests/support/mod.rs"]
@@ -134,6 +136,14 @@ fn obey(command: &Value, backend: &Backend, project: &str, model: &StandIn) -> V
     if command["remarks"] == true {
         return json!({"remarks": backend.store().remarks});
     }
+    if let Some(kind) = command["fail"].as_str() {
+        return fail(kind, command, backend, model).map_or_else(|error| json!({"error": error}), |()| json!({"ok": true}));
+    }
+    if command["heal"] == true {
+        backend.heal();
+        model.heal();
+        return json!({"ok": true});
+    }
     if let Some(milliseconds) = command["thinking_ms"].as_u64() {
         model.quirks(|quirks| quirks.thinking_time = Duration::from_millis(milliseconds));
         return json!({"ok": true});
@@ -185,6 +195,21 @@ fn add_project(backend: &Backend, wanted: &Value) -> Value {
         add_video(&mut store, &project, "short.mp4", &recipe, recipe.coloured())
     });
     json!({"project": project, "image": image, "video": video})
+}
+
+/// Lets the next calls of a kind meet an HTTP status instead of their proper answer.
+fn fail(kind: &str, command: &Value, backend: &Backend, model: &StandIn) -> Result<(), String> {
+    const CALLS: [Call; 7] = [Call::Project, Call::Ontology, Call::ListRows, Call::CreateRow, Call::GetRow, Call::SaveRow, Call::Media];
+    let status = command["status"].as_u64().and_then(|status| u16::try_from(status).ok()).ok_or("fail needs a status")?;
+    let fault = Fault::Status(status, command["body"].as_str().unwrap_or("{}").to_owned());
+    let times = command["times"].as_u64().map_or(usize::MAX, |times| times as usize);
+    if kind == "Model" {
+        model.fail(fault, times);
+        return Ok(());
+    }
+    let call = CALLS.into_iter().find(|call| format!("{call:?}") == kind).ok_or_else(|| format!("unknown kind of call {kind}"))?;
+    backend.fail(call, fault, times);
+    Ok(())
 }
 
 fn add_image(backend: &Backend, project: &str, file: &str) -> Result<String, Box<dyn std::error::Error>> {

@@ -1,11 +1,15 @@
 //! What annotators' browsers need, ready to copy. No check on the box can see whether they have it; a call that has
 //! arrived proves it.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use serde_json::{Value, json};
 
 use super::Check;
 use crate::config::Config;
+use crate::deadline::Deadline;
+use crate::http;
 use crate::journal::Journal;
 
 /// Whether a browser has ever arrived, and what stations need for it.
@@ -18,7 +22,11 @@ pub(super) fn check(config: &Config) -> Vec<Check> {
          2. permission to reach the local network: annotators are asked once and must click Allow, or an administrator sets a policy\n\
          Chrome, Edge, Chromium (policies/managed/edgelabel.json): {}\n\
          Firefox 150 and newer (policies.json): {}\n\
-         macOS 15 and newer asks once whether the browser may reach devices on the local network",
+         Safari asks for nothing, and trusts what the system trusts; on macOS 15 and newer the system itself asks once whether \
+         another browser may reach devices on the local network\n\
+         trust: Windows `certutil -addstore -f Root ca.pem`; macOS `sudo security add-trusted-cert -d -r trustRoot -k \
+         /Library/Keychains/System.keychain ca.pem`; Debian `sudo cp ca.pem /usr/local/share/ca-certificates/edgelabel.crt && sudo \
+         update-ca-certificates`; Chrome on Linux `certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n edgelabel -i ca.pem`",
         anchor.as_ref().map_or("the certificate's authority".into(), |(path, _)| path.clone()),
         config.file.admin.listen,
         chromium(&origins, anchor.as_ref().map(|(_, der)| der.as_slice())),
@@ -59,19 +67,51 @@ fn arrived(config: &Config) -> Check {
     let settings = config.journal();
     // Opening would make the file, perhaps as a user whose files the daemon cannot write.
     if !settings.path.exists() {
-        return Check::ok(name, "none has been answered yet");
+        return never(name, config);
     }
     match Journal::new(settings).recent(1) {
         Ok(last) => match last.first() {
             Some(last) => Check::ok(name, format!("the last one was answered at {} ({})", moment(last.at), last.outcome)),
-            None => Check::warning(
-                name,
-                "none has ever arrived",
-                "press the button in the label editor once; if nothing happens, see the next line",
-            ),
+            None => never(name, config),
         },
         Err(error) => Check::warning(name, error.to_string(), "run doctor as the service's user"),
     }
+}
+
+/// Without a trigger: whether a browser has got as far as the door since the daemon's start.
+fn never(name: &'static str, config: &Config) -> Check {
+    let press = "press the button in the label editor once; if nothing happens, see the next line";
+    match last_call(config) {
+        Ok(Some(call)) => Check::warning(
+            name,
+            format!("none has ever been answered, but a page of {} called from {} at {}", call.origin, call.address, moment(call.at)),
+            "trust and network are right there; press the button in the label editor once",
+        ),
+        Ok(None) => Check::warning(name, "none has ever arrived, and no browser has called since the daemon's start", press),
+        Err(cause) => Check::warning(name, format!("none has ever arrived (the daemon was not asked: {cause})"), press),
+    }
+}
+
+struct Call {
+    at: i64,
+    origin: String,
+    address: String,
+}
+
+/// What the running daemon says of the last call of a browser.
+fn last_call(config: &Config) -> Result<Option<Call>, String> {
+    let admin = config.admin().map_err(|invalid| invalid.to_string())?;
+    let client = http::Client::new(&http::Settings::default()).map_err(|error| error.to_string())?;
+    let url = format!("http://{}/status.json", admin.listen);
+    let mut request = http::Request::get(&url);
+    if let Some(token) = &admin.token {
+        request = request.header("authorization", format!("Bearer {}", token.expose()));
+    }
+    let answer = client.send(&request, &Deadline::after(Duration::from_secs(3))).map_err(|fault| fault.to_string())?;
+    let status: Value = serde_json::from_slice(&answer.body).map_err(|_| format!("{url} answers {}", answer.status))?;
+    let call = &status["last_browser_call"];
+    let text = |key: &str| call[key].as_str().unwrap_or_default().to_owned();
+    Ok(call["at"].as_i64().map(|at| Call { at, origin: text("origin"), address: text("address") }))
 }
 
 fn moment(seconds: i64) -> String {
