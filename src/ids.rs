@@ -1,5 +1,6 @@
 //! Names of things at Encord, secrets and links: parsed once at the door, trusted afterwards.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::str::FromStr;
 
@@ -125,10 +126,35 @@ pub struct RequestId(u64);
 impl RequestId {
     /// A fresh random id.
     pub fn random() -> Self {
-        // Ids only need to differ from each other; without a random source the clock serves.
-        let bits = getrandom::u64()
-            .unwrap_or_else(|_| std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64));
-        Self(bits & 0xffff_ffff_ffff)
+        Self(RANDOM.with_borrow_mut(Random::next) & 0xffff_ffff_ffff)
+    }
+}
+
+thread_local! {
+    static RANDOM: RefCell<Random> = const { RefCell::new(Random { bytes: [0; Random::BYTES], used: Random::BYTES }) };
+}
+
+/// Random bytes drawn in advance: asking the kernel for each id would be the costliest step of answering a test request.
+struct Random {
+    bytes: [u8; Random::BYTES],
+    used: usize,
+}
+
+impl Random {
+    const BYTES: usize = 512;
+
+    fn next(&mut self) -> u64 {
+        if self.used + 8 > Self::BYTES {
+            if getrandom::fill(&mut self.bytes).is_err() {
+                // Ids only need to differ from each other; without a random source the clock serves.
+                return std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
+            }
+            self.used = 0;
+        }
+        let mut bits = [0; 8];
+        bits.copy_from_slice(&self.bytes[self.used..self.used + 8]);
+        self.used += 8;
+        u64::from_ne_bytes(bits)
     }
 }
 
@@ -255,5 +281,13 @@ mod tests {
         let shown = RequestId::random().to_string();
         assert_eq!(shown.len(), 12);
         assert!(shown.bytes().all(|b| b.is_ascii_hexdigit()));
+    }
+
+    #[test]
+    fn request_ids_differ_on_one_thread_and_between_threads() {
+        let draw = || (0..1000).map(|_| RequestId::random()).collect::<Vec<_>>();
+        let other = std::thread::spawn(draw).join().unwrap();
+        let ids: std::collections::HashSet<_> = draw().into_iter().chain(other).collect();
+        assert_eq!(ids.len(), 2000);
     }
 }

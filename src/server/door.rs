@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use hyper::HeaderMap;
+use hyper::header::HeaderValue;
 use tokio::sync::{Semaphore, watch};
 
 use super::auth::{self, Unauthentic};
@@ -43,6 +44,13 @@ pub struct BrowserCall {
     pub address: String,
 }
 
+/// A [`BrowserCall`] as it is noted with every request: nothing is put into words until somebody asks.
+struct LastCall {
+    at: SystemTime,
+    origin: HeaderValue,
+    address: IpAddr,
+}
+
 pub(super) struct Door {
     pub(super) tls: Tls,
     pub(super) guests: Arc<Guests>,
@@ -56,7 +64,7 @@ pub(super) struct Door {
     by_address: Rates<IpAddr>,
     by_project: Rates<ProjectHash>,
     rules: RwLock<Arc<Rules>>,
-    last_call: Mutex<Option<BrowserCall>>,
+    last_call: Mutex<Option<LastCall>>,
     strangers: Seldom,
     forgeries: Seldom,
     newer: Seldom,
@@ -100,13 +108,17 @@ impl Door {
 
     pub(super) fn note_call(&self, caller: &Caller, address: SocketAddr) {
         let Caller::Page(origin) = caller else { return };
-        let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let call = BrowserCall { at, origin: origin.to_str().unwrap_or_default().into(), address: address.ip().to_canonical().to_string() };
+        let call = LastCall { at: SystemTime::now(), origin: origin.clone(), address: address.ip() };
         *self.last_call.lock().unwrap_or_else(PoisonError::into_inner) = Some(call);
     }
 
     pub(super) fn last_call(&self) -> Option<BrowserCall> {
-        self.last_call.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let last = self.last_call.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().map(|call| BrowserCall {
+            at: call.at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            origin: call.origin.to_str().unwrap_or_default().into(),
+            address: call.address.to_canonical().to_string(),
+        })
     }
 
     pub(super) fn is_probe(&self, address: SocketAddr) -> bool {

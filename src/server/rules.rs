@@ -35,8 +35,8 @@ impl Rules {
     }
 
     /// The agent at a path, by the path it is configured with.
-    pub(super) fn agent_at(&self, path: &str) -> Option<String> {
-        self.agent_paths.iter().find(|known| *known == path).cloned()
+    pub(super) fn agent_at(&self, path: &str) -> Option<&str> {
+        self.agent_paths.iter().find(|known| *known == path).map(String::as_str)
     }
 
     pub(super) fn serves(&self, project: &ProjectHash) -> bool {
