@@ -226,6 +226,9 @@ impl Media {
                 changed_once = true;
                 continue;
             }
+            if matches!(result, Err(Error::Unsupported { .. } | Error::Broken { .. })) {
+                item.forget();
+            }
             return result.map(|frame| finished(frame, &item, start));
         }
     }

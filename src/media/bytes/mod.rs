@@ -196,6 +196,14 @@ impl Item<'_> {
         }
     }
 
+    /// Keeps nothing of this item: what cannot be shown may be an error page that the store sent in its place for a
+    /// while, or bytes that were damaged on their way.
+    pub fn forget(&self) {
+        if let Source::Remote(remote) = &self.source {
+            remote.forget();
+        }
+    }
+
     /// To be called once before a result made from this item is given out: when everything came from a cache that was
     /// not compared with the store for a while, this makes the one small request that does. Fails when it changed.
     pub fn confirm(&mut self, deadline: &Deadline) -> Result<(), Error> {

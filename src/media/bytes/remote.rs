@@ -118,6 +118,10 @@ impl<'a> Remote<'a> {
         self.changed
     }
 
+    pub(super) fn forget(&self) {
+        self.cache.forget(&self.entry);
+    }
+
     pub(super) fn facts(&self) -> Facts {
         Facts { bytes_fetched: self.origin.bytes, requests: self.origin.requests, total_bytes: self.size() }
     }
