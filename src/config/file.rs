@@ -202,6 +202,8 @@ pub struct Encord {
     pub ca_file: FilePath,
     /// How long a project's ontology is believed before it is read again.
     pub ontology_ttl: Span,
+    /// Bound on one call; those that carry a whole label row may take twice as long.
+    pub timeout: Span,
 }
 
 impl Default for Encord {
@@ -212,6 +214,7 @@ impl Default for Encord {
             ssh_key_password_file: FilePath::default(),
             ca_file: FilePath::default(),
             ontology_ttl: Span::seconds(300),
+            timeout: Span::seconds(15),
         }
     }
 }

@@ -33,6 +33,7 @@ impl Config {
             ssh_key_password: self.secret("encord.ssh_key_password_file", &written.ssh_key_password_file)?,
             ca_file: written.ca_file.owned(),
             ontology_ttl: written.ontology_ttl.0,
+            timeout: written.timeout.0,
         })
     }
 

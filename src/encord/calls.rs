@@ -14,9 +14,6 @@ use super::auth::Key;
 use super::envelope::{self, Refusal};
 use super::requests::{Kind, Outcome, Requests};
 
-/// Bound on one exchange, and on one that carries a whole label row.
-const TIMEOUT: Duration = Duration::from_secs(15);
-const ROW_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bound on an answer, and on one that carries a whole label row, in bytes.
 const MAX_BODY: u64 = 16 << 20;
 const MAX_ROW: u64 = 256 << 20;
@@ -75,17 +72,20 @@ pub(super) struct Caller {
     domain: String,
     /// What stands before `/public` and `/v2` in the path: nothing, or a private cloud's prefix.
     prefix: String,
+    /// Bound on one exchange; one that carries a whole label row may take twice as long.
+    timeout: Duration,
     pub(super) requests: Requests,
 }
 
 impl Caller {
-    pub(super) fn new(http: http::Client, key: Key, domain: &str) -> Self {
+    pub(super) fn new(http: http::Client, key: Key, domain: &str, timeout: Duration) -> Self {
         let domain = domain.trim_end_matches('/').to_owned();
         let prefix = domain.parse::<url::Url>().map(|url| url.path().trim_end_matches('/').to_owned()).unwrap_or_default();
-        Self { http, key, domain, prefix, requests: Requests::default() }
+        Self { http, key, domain, prefix, timeout, requests: Requests::default() }
     }
 
-    /// A v1 call. `null` and RESOURCE_NOT_FOUND_ERROR count as missing. `again` allows further tries.
+    /// A v1 call. `null` and RESOURCE_NOT_FOUND_ERROR count as missing. Without `again` a further try is made only while
+    /// there is no connection: then nothing has been sent yet.
     pub(super) fn v1<T>(
         &self,
         about: About<'_>,
@@ -108,13 +108,19 @@ impl Caller {
                 .header("resourceid", project)
                 .header("authorization", signature.as_str())
                 .header("x-cloud-trace-context", trace_context());
-            (request.timeout, request.max_body) = limits(about.kind);
-            self.settle(about, self.http.send(&request, deadline), deadline, |answer| match envelope::open_v1(answer)? {
+            (request.timeout, request.max_body) = self.limits(about.kind);
+            let sent = self.http.send(&request, deadline);
+            let may_repeat = again || sent.as_ref().is_err_and(Fault::is_unsent);
+            let settled = self.settle(about, sent, deadline, |answer| match envelope::open_v1(answer)? {
                 None => Err(Refusal::NotFound),
                 Some(response) => Ok(read(response)),
-            })
+            });
+            match settled {
+                Try::Again { error, .. } if !may_repeat => Try::Settled(Err(error)),
+                settled => settled,
+            }
         };
-        self.tried(again, deadline, attempt)
+        http::with_retries(deadline, attempt)
     }
 
     /// A v2 GET of `/v2/public/…`.
@@ -130,20 +136,10 @@ impl Caller {
         let attempt = |_| {
             let mut request = Request::get(&url).header("accept", "application/json").header("x-cloud-trace-context", trace_context());
             request.headers.extend(self.key.sign_v2("GET", &target, b"", envelope::now()));
-            (request.timeout, request.max_body) = limits(about.kind);
+            (request.timeout, request.max_body) = self.limits(about.kind);
             self.settle(about, self.http.send(&request, deadline), deadline, |answer| Ok(read(envelope::open_v2(answer)?)))
         };
-        self.tried(true, deadline, attempt)
-    }
-
-    fn tried<T>(&self, again: bool, deadline: &Deadline, mut attempt: impl FnMut(u32) -> Try<T, Failed>) -> Result<T, Failed> {
-        if again {
-            return http::with_retries(deadline, attempt);
-        }
-        match attempt(0) {
-            Try::Settled(result) => result,
-            Try::Again { error, .. } => Err(error),
-        }
+        http::with_retries(deadline, attempt)
     }
 
     fn settle<T>(
@@ -190,13 +186,17 @@ impl Caller {
                 Err(expired) => Try::Settled(Err(Error::from(expired).into())),
                 Ok(_) => Try::Again { error: unreachable().into(), after: None },
             },
-            Fault::Tls { dates: true, cause, .. } => {
-                let clock = certificate_offset(cause).map(|seconds| Error::Clock { seconds });
-                Try::Settled(Err(clock.unwrap_or_else(unreachable).into()))
-            }
             Fault::TooLarge { .. } => Try::Settled(Err(malformed(about, &fault.to_string()))),
             fault if fault.is_transient() => Try::Again { error: unreachable().into(), after: None },
             _ => Try::Settled(Err(unreachable().into())),
+        }
+    }
+
+    fn limits(&self, kind: Kind) -> (Duration, u64) {
+        match kind {
+            Kind::Row | Kind::Create => (2 * self.timeout, MAX_ROW),
+            Kind::Save => (2 * self.timeout, MAX_BODY),
+            _ => (self.timeout, MAX_BODY),
         }
     }
 
@@ -216,14 +216,6 @@ impl Caller {
     }
 }
 
-fn limits(kind: Kind) -> (Duration, u64) {
-    match kind {
-        Kind::Row | Kind::Create => (ROW_TIMEOUT, MAX_ROW),
-        Kind::Save => (ROW_TIMEOUT, MAX_BODY),
-        _ => (TIMEOUT, MAX_BODY),
-    }
-}
-
 fn outcome(refusal: &Refusal) -> Outcome {
     match refusal {
         Refusal::Busy { .. } => Outcome::Busy,
@@ -234,14 +226,6 @@ fn outcome(refusal: &Refusal) -> Outcome {
 
 fn malformed(about: About<'_>, cause: &str) -> Failed {
     Error::Malformed { action: about.action, cause: cause.to_owned() }.into()
-}
-
-/// By how many seconds a certificate's dates are missed, as rustls words it: "… (86400 seconds ago)" when it has
-/// expired, "… (86400 seconds in future)" when it is not valid yet. A box whose clock is ahead sees the former.
-fn certificate_offset(cause: &str) -> Option<i64> {
-    let (number, direction) = cause.rsplit_once('(')?.1.split_once(" seconds ")?;
-    let seconds: i64 = number.parse().ok()?;
-    if direction.starts_with("ago") { Some(seconds) } else { Some(-seconds) }
 }
 
 /// A fresh trace id, which Encord's support can look a call up by.

@@ -42,6 +42,8 @@ pub struct Settings {
     pub ca_file: Option<PathBuf>,
     /// How long an ontology is believed.
     pub ontology_ttl: Duration,
+    /// Bound on one call; those that carry a whole label row may take twice as long.
+    pub timeout: Duration,
 }
 
 /// A project as the agent needs it.
@@ -100,7 +102,7 @@ impl Encord {
         let http = http::Client::new(&http::Settings { ca_file: settings.ca_file, ..http::Settings::default() })
             .map_err(|error| Error::Unreachable { action: "make a secure connection", cause: error.to_string() })?;
         let inner = Inner {
-            caller: Caller::new(http, key, &settings.domain),
+            caller: Caller::new(http, key, &settings.domain, settings.timeout),
             projects: Cache::new(settings.ontology_ttl, MAX_PROJECTS),
             ontologies: Cache::new(settings.ontology_ttl, MAX_PROJECTS),
             rows: Cache::new(ROWS_BELIEVED, MAX_ROWS),

@@ -24,8 +24,12 @@ pub enum Error {
         /// The first digits of the public key, enough to tell keys apart.
         public_key: String,
     },
-    /// The signature's date was refused, or the server's certificate seems out of date: the box's clock is off.
-    #[error("the clock of this box is off by about {seconds} s, so Encord refuses its signatures: set the time")]
+    /// Encord refused, and by its own date the box's clock is off: so the signature's date was refused.
+    #[error(
+        "the clock of this box is {} {} Encord's, so Encord refuses its signatures: set the clock",
+        crate::http::span(seconds.unsigned_abs()),
+        if *seconds > 0 { "ahead of" } else { "behind" }
+    )]
     Clock {
         /// How far the clock is from Encord's, in seconds; positive when the box is ahead.
         seconds: i64,

@@ -76,6 +76,11 @@ impl Fault {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::NoSuchHost { .. } | Self::Connect { .. } | Self::Timeout { .. } | Self::Broken { .. })
     }
+
+    /// Whether there was no connection, so that nothing of the request has left this box.
+    pub fn is_unsent(&self) -> bool {
+        matches!(self, Self::NoSuchHost { .. } | Self::Connect { .. } | Self::Timeout { phase: "connect", .. })
+    }
 }
 
 /// The part of an exchange in which a fault came up.
@@ -134,7 +139,32 @@ impl Fault {
             error,
             rustls::Error::InvalidCertificate(C::Expired | C::ExpiredContext { .. } | C::NotValidYet | C::NotValidYetContext { .. })
         );
-        Self::Tls { host, cause: error.to_string(), dates }
+        let cause = match error {
+            rustls::Error::InvalidCertificate(C::ExpiredContext { time, not_after }) => {
+                out_of_dates(format!("expired {} ago", span(time.as_secs().saturating_sub(not_after.as_secs()))), *time)
+            }
+            rustls::Error::InvalidCertificate(C::NotValidYetContext { time, not_before }) => {
+                out_of_dates(format!("begins to be valid in {}", span(not_before.as_secs().saturating_sub(time.as_secs()))), *time)
+            }
+            other => other.to_string(),
+        };
+        Self::Tls { host, cause, dates }
+    }
+}
+
+/// Either the certificate is wrong or the clock is; only a person can tell which.
+fn out_of_dates(how: String, now: rustls_pki_types::UnixTime) -> String {
+    let today = i64::try_from(now.as_secs()).ok().and_then(|now| time::OffsetDateTime::from_unix_timestamp(now).ok());
+    let today = today.map(|now| format!(" ({})", now.date())).unwrap_or_default();
+    format!("its certificate {how} by the clock of this box{today}: set the clock if it is wrong, else have the certificate renewed")
+}
+
+/// A stretch of time for people, in one unit.
+pub fn span(seconds: u64) -> String {
+    match seconds {
+        0..7200 => format!("{seconds} s"),
+        7200..172_800 => format!("{} hours", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
     }
 }
 

@@ -21,7 +21,7 @@ use url::Url;
 
 use crate::deadline::Deadline;
 
-pub use fault::Fault;
+pub use fault::{Fault, span};
 pub use reach::{is_private, refuse_public_plain_http};
 pub use retry::{Try, is_transient_status, jittered, retry_after, with_retries};
 

@@ -79,7 +79,8 @@ impl LogControl {
 type Filtered = tracing_subscriber::layer::Layered<reload::Layer<EnvFilter, Registry>, Registry>;
 
 fn output(format: Format) -> Box<dyn Layer<Filtered> + Send + Sync> {
-    let stderr = fmt::layer().with_writer(io::stderr).with_target(false);
+    // A log on a full disk costs lines of the log. Complaining about that on stderr would panic.
+    let stderr = fmt::layer().with_writer(io::stderr).with_target(false).log_internal_errors(false);
     match format {
         Format::Auto if stderr_is_journal() => match tracing_journald::layer() {
             // Our field names are lower-case words of our own; the journal's are upper-case, so they get its prefix.
@@ -88,9 +89,14 @@ fn output(format: Format) -> Box<dyn Layer<Filtered> + Send + Sync> {
             Err(_) => stderr.with_ansi(false).without_time().boxed(),
         },
         Format::Auto | Format::Text => stderr.with_ansi(io::stderr().is_terminal()).boxed(),
-        Format::Json => {
-            fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false).with_writer(io::stderr).boxed()
-        }
+        Format::Json => fmt::layer()
+            .json()
+            .log_internal_errors(false)
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .with_writer(io::stderr)
+            .boxed(),
     }
 }
 

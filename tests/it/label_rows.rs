@@ -23,6 +23,7 @@ fn encord(fixture: &Fixture) -> Encord {
         ssh_key_password: None,
         ca_file: None,
         ontology_ttl: Duration::from_secs(60),
+        timeout: Duration::from_secs(15),
     })
     .unwrap()
 }
