@@ -69,9 +69,15 @@ pub enum Error {
 /// needs no restart. Several processes may have it open.
 pub struct Journal {
     settings: Settings,
-    connection: Mutex<Option<Connection>>,
+    connection: Mutex<Option<Opened>>,
     /// Whether a corrupt file is kept aside and a new one started: the daemon's decision, not a command's.
     replaces_corrupt: bool,
+}
+
+/// An open database, and which file it is: one that was moved away under us would take every further answer with it.
+struct Opened {
+    db: Connection,
+    file: Option<(u64, u64)>,
 }
 
 impl Journal {
@@ -97,32 +103,47 @@ impl Journal {
         })
     }
 
+    /// Corrupt journals that were kept aside and still lie beside this one.
+    pub fn kept_aside(&self) -> Vec<PathBuf> {
+        schema::kept_aside(&self.settings.path)
+    }
+
     /// Moves what is in the write-ahead log into the file; for an orderly end.
     pub fn checkpoint(&self) -> Result<(), Error> {
         self.with(|db| db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
     }
 
-    /// Runs `work` on the open database. A failure of the file itself closes it, so that the next use opens it anew.
+    /// Runs `work` on the open database. A failure of the file itself closes it, so that the next use opens it anew; so
+    /// does another file, or none, in its place.
     fn with<T>(&self, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
         let mut slot = self.lock();
-        let mut db = match slot.take() {
-            Some(db) => db,
-            None => schema::open(&self.settings.path, self.replaces_corrupt)?,
+        let mut opened = match slot.take().filter(|opened| opened.file == self.identity()) {
+            Some(opened) => opened,
+            None => {
+                let db = schema::open(&self.settings.path, self.replaces_corrupt)?;
+                Opened { db, file: self.identity() }
+            }
         };
-        match work(&mut db) {
+        match work(&mut opened.db) {
             Ok(value) => {
-                *slot = Some(db);
+                *slot = Some(opened);
                 Ok(value)
             }
             Err(error) => Err(self.file_error(&error)),
         }
     }
 
+    /// Device and inode of the file that is there now.
+    fn identity(&self) -> Option<(u64, u64)> {
+        use std::os::unix::fs::MetadataExt;
+        std::fs::metadata(&self.settings.path).ok().map(|facts| (facts.dev(), facts.ino()))
+    }
+
     fn file_error(&self, error: &rusqlite::Error) -> Error {
         Error::File { path: self.settings.path.clone(), cause: error.to_string() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Connection>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Opened>> {
         // A panic under the lock leaves the slot empty, which only means opening the file again.
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -205,6 +226,30 @@ mod tests {
     }
 
     #[test]
+    fn waiting_answers_are_taken_out_of_a_corrupt_file_as_far_as_they_can_be_read() {
+        use std::os::unix::fs::FileExt;
+        let folder = tempfile::tempdir().unwrap();
+        let before = journal(&folder);
+        before.put(&entry("a")).unwrap();
+        before.put(&Pending { state: State::Refused, ..entry("b") }).unwrap();
+        let long = Pending { payload: "x".repeat(100_000), ..entry("c") };
+        before.put(&long).unwrap();
+        before.checkpoint().unwrap();
+        let path = before.settings().path.clone();
+        drop(before);
+        // The overflow pages of the third entry lie at the end of the file.
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        let end = file.metadata().unwrap().len();
+        file.write_all_at(&[0xa5; 40_000], end - 60_000).unwrap();
+        let after = journal(&folder);
+        let left = after.pending().unwrap();
+        assert_eq!(left[..2], [entry("a"), Pending { state: State::Refused, ..entry("b") }], "{}", left.len());
+        assert_eq!(after.kept_aside().len(), 1);
+        std::fs::remove_file(&after.kept_aside()[0]).unwrap();
+        assert_eq!(after.kept_aside().len(), 0);
+    }
+
+    #[test]
     fn a_command_leaves_a_corrupt_file_alone_and_says_so() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.db");
@@ -213,6 +258,24 @@ mod tests {
         let error = Journal::to_inspect(settings).pending().unwrap_err();
         assert!(matches!(&error, Error::File { .. }), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), [0xa5; 9000]);
+    }
+
+    #[test]
+    fn a_file_that_is_moved_away_takes_no_further_answers_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = journal(&folder);
+        journal.put(&entry("a")).unwrap();
+        let path = &journal.settings().path;
+        let with = |name: &str| path.with_file_name(name);
+        std::fs::rename(path, with("away.db")).unwrap();
+        for side in ["-wal", "-shm"] {
+            std::fs::rename(with(&format!("journal.db{side}")), with(&format!("away.db{side}"))).unwrap();
+        }
+        journal.put(&entry("b")).unwrap();
+        let ids = |journal: &Journal| journal.pending().unwrap().into_iter().map(|entry| entry.id).collect::<Vec<_>>();
+        assert_eq!(ids(&journal), ["b"]);
+        let away = Journal::to_inspect(Settings { path: with("away.db"), ..journal.settings().clone() });
+        assert_eq!(ids(&away), ["a"]);
     }
 
     #[test]

@@ -41,8 +41,13 @@ pub(super) fn open(path: &Path, replace_corrupt: bool) -> Result<Connection, Err
         Err(Failure::Corrupt(cause)) if replace_corrupt => {
             let aside =
                 keep_aside(path).map_err(|error| file_error(path, format!("is corrupt ({cause}) and cannot be kept aside: {error}")))?;
-            tracing::error!(journal = %path.display(), kept = %aside.display(), %cause, "the journal is corrupt; it is kept aside and a new one is started");
-            try_open(path).map_err(|failure| failure.into_error(path))
+            let db = try_open(path).map_err(|failure| failure.into_error(path))?;
+            let salvaged = salvage(&aside, &db);
+            tracing::error!(
+                journal = %path.display(), kept = %aside.display(), %cause, salvaged,
+                "the journal is corrupt; it is kept aside, and a new one is started with the waiting answers that could be read"
+            );
+            Ok(db)
         }
         other => other.map_err(|failure| failure.into_error(path)),
     }
@@ -98,20 +103,49 @@ fn try_open(path: &Path) -> Result<Connection, Failure> {
     if verdict != "ok" {
         return Err(Failure::Corrupt(verdict));
     }
-    upgrade(&mut db)?;
+    upgrade(&mut db, &STEPS)?;
     Ok(db)
 }
 
-fn upgrade(db: &mut Connection) -> Result<(), Failure> {
+/// Takes the steps that are still ahead, all of them or none.
+fn upgrade(db: &mut Connection, steps: &[&str]) -> Result<(), Failure> {
     let step = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let version: i64 = step.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let done = usize::try_from(version).ok().filter(|&done| done <= STEPS.len()).ok_or(Failure::Newer(version))?;
-    for sql in &STEPS[done..] {
+    let done = usize::try_from(version).ok().filter(|&done| done <= steps.len()).ok_or(Failure::Newer(version))?;
+    for sql in &steps[done..] {
         step.execute_batch(sql)?;
     }
-    step.pragma_update(None, "user_version", STEPS.len() as i64)?;
+    step.pragma_update(None, "user_version", steps.len() as i64)?;
     step.commit()?;
     Ok(())
+}
+
+/// Takes over the waiting answers of a broken journal, as far as they can be read; says how many.
+fn salvage(aside: &Path, db: &Connection) -> usize {
+    const ALL: &str = "id, project, data, frame, agent, payload, state, since, attempts, error";
+    let copy = || -> rusqlite::Result<usize> {
+        let broken = Connection::open_with_flags(aside, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let mut query = broken.prepare(&format!("SELECT {ALL} FROM pending ORDER BY number"))?;
+        let mut rows = query.query([])?;
+        let mut insert = db.prepare(&format!("INSERT OR IGNORE INTO pending({ALL}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"))?;
+        let mut taken = 0;
+        // The first row that cannot be read ends it; those before are whole.
+        while let Ok(Some(row)) = rows.next() {
+            let values = (0..10).map(|column| row.get::<_, rusqlite::types::Value>(column)).collect::<Result<Vec<_>, _>>()?;
+            taken += insert.execute(rusqlite::params_from_iter(values))?;
+        }
+        Ok(taken)
+    };
+    copy().unwrap_or(0)
+}
+
+/// Corrupt journals that were kept aside and still lie beside the journal.
+pub(super) fn kept_aside(path: &Path) -> Vec<PathBuf> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else { return Vec::new() };
+    let mark = format!("{name}.corrupt-");
+    let is_one = |name: &str| name.strip_prefix(&mark).is_some_and(|stamp| stamp.bytes().all(|byte| byte.is_ascii_digit()));
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    files.filter(|file| file.file_name().to_str().is_some_and(is_one)).map(|file| file.path()).collect()
 }
 
 fn keep_aside(path: &Path) -> std::io::Result<PathBuf> {
@@ -127,4 +161,45 @@ fn keep_aside(path: &Path) -> std::io::Result<PathBuf> {
         }
     }
     Ok(aside)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TWO: [&str; 2] = ["CREATE TABLE a (x INTEGER) STRICT;", "ALTER TABLE a ADD COLUMN y TEXT NOT NULL DEFAULT 'new';"];
+
+    fn version(db: &Connection) -> i64 {
+        db.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn what_an_older_program_wrote_is_taken_along() {
+        let mut db = Connection::open_in_memory().unwrap();
+        upgrade(&mut db, &TWO[..1]).ok().unwrap();
+        db.execute("INSERT INTO a VALUES (7)", []).unwrap();
+        upgrade(&mut db, &TWO).ok().unwrap();
+        assert_eq!(version(&db), 2);
+        let row = db.query_row("SELECT x, y FROM a", [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))).unwrap();
+        assert_eq!(row, (7, "new".into()));
+        upgrade(&mut db, &TWO).ok().unwrap();
+    }
+
+    #[test]
+    fn steps_that_fail_change_nothing() {
+        let mut db = Connection::open_in_memory().unwrap();
+        upgrade(&mut db, &TWO[..1]).ok().unwrap();
+        let broken = [TWO[0], TWO[1], "CREATE TABLE a (again INTEGER) STRICT;"];
+        assert!(matches!(upgrade(&mut db, &broken), Err(Failure::Other(_))));
+        assert_eq!(version(&db), 1);
+        assert!(db.prepare("SELECT y FROM a").is_err(), "the second step was taken back, too");
+    }
+
+    #[test]
+    fn an_older_program_refuses_what_a_newer_one_wrote() {
+        let mut db = Connection::open_in_memory().unwrap();
+        upgrade(&mut db, &TWO).ok().unwrap();
+        assert!(matches!(upgrade(&mut db, &TWO[..1]), Err(Failure::Newer(2))));
+        assert_eq!(version(&db), 2);
+    }
 }
