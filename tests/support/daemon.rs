@@ -25,6 +25,8 @@ pub struct Setup {
     sections: BTreeMap<&'static str, BTreeMap<&'static str, String>>,
     agents: Vec<String>,
     environment: Vec<(&'static str, String)>,
+    /// Arguments of `sh` that the program is started by.
+    wrapper: Option<&'static str>,
     folder: PathBuf,
     port: u16,
     admin: u16,
@@ -66,7 +68,7 @@ impl Setup {
         let (port, admin) = (free_port(), free_port());
         let program = program.into();
         let (sections, agents, environment) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { program, sections, agents, environment, folder, port, admin, _temporary: None }
+        Self { program, sections, agents, environment, wrapper: None, folder, port, admin, _temporary: None }
             .set("server", "listen", format!("[\"127.0.0.1:{port}\"]"))
             .set("server.tls", "certificate", "\"certs/server.pem\"")
             .set("server.tls", "private_key", "\"certs/server.key\"")
@@ -95,6 +97,12 @@ impl Setup {
     /// Sets a variable of the program's environment.
     pub fn environment(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.environment.push((name, value.into()));
+        self
+    }
+
+    /// Starts the daemon after this line of shell, in the same process.
+    pub fn after_shell(mut self, line: &'static str) -> Self {
+        self.wrapper = Some(line);
         self
     }
 
@@ -156,6 +164,11 @@ impl Setup {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(arguments);
+        self.forget_environment(&mut command);
+        command
+    }
+
+    fn forget_environment(&self, command: &mut Command) {
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
             let prefixes = ["EDGELABEL_", "ENCORD_", "OPENAI_", "NOTIFY_", "WATCHDOG_", "LISTEN_", "JOURNAL_", "CREDENTIALS_"];
@@ -164,7 +177,6 @@ impl Setup {
             }
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command
     }
 
     pub fn log_file(&self) -> PathBuf {
@@ -173,7 +185,15 @@ impl Setup {
 
     fn spawn(&self) -> Child {
         let log = std::fs::File::options().create(true).append(true).open(self.log_file()).unwrap();
-        let mut run = self.command(&["run", "--config"]);
+        let mut run = match self.wrapper {
+            None => self.command(&["run", "--config"]),
+            Some(line) => {
+                let mut shell = Command::new("/bin/sh");
+                shell.arg("-c").arg(format!("{line}; exec \"$0\" \"$@\"")).arg(&self.program).args(["run", "--config"]);
+                self.forget_environment(&mut shell);
+                shell
+            }
+        };
         run.arg(self.config_file()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap()
     }
 }
@@ -287,6 +307,15 @@ impl Daemon {
     pub fn signal(&self, signal: rustix::process::Signal) {
         let id = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(id, signal).unwrap();
+    }
+
+    pub fn port(&self) -> u16 {
+        self.setup.port
+    }
+
+    /// The process's id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits for the end of the process.

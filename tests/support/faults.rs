@@ -16,7 +16,7 @@ pub enum Fault {
     Envelope(u16, &'static str),
     /// HTTP 200 with this body, whatever was asked.
     Body(String),
-    /// The proper answer, this much later.
+    /// The call takes effect, but its answer comes this much later.
     Delay(Duration),
     /// The connection is reset before anything happens.
     ResetBefore,
@@ -44,17 +44,14 @@ impl Fault {
             Self::Garbage => {
                 Some(Reply::new(500, "text/plain", "").deliver(Delivery::Garbage(b"\x00\x01 this is not HTTP\r\n\r\n".to_vec())))
             }
-            Self::Delay(pause) => {
-                std::thread::sleep(*pause);
-                None
-            }
-            Self::ResetAfter | Self::Cut(_) | Self::Slow(_) => None,
+            Self::Delay(_) | Self::ResetAfter | Self::Cut(_) | Self::Slow(_) => None,
         }
     }
 
     /// The proper answer, damaged on its way out.
     pub fn after(&self, reply: Reply) -> Reply {
         match self {
+            Self::Delay(pause) => reply.deliver(Delivery::Late(*pause)),
             Self::ResetAfter => reply.deliver(Delivery::Reset),
             Self::Cut(length) => reply.deliver(Delivery::Cut(*length)),
             Self::Slow(rate) => reply.deliver(Delivery::Slow(*rate)),

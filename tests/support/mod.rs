@@ -3,10 +3,12 @@
 #![allow(dead_code, unused_imports, unreachable_pub, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 pub mod backend;
+pub mod caller;
 pub mod daemon;
 pub mod faults;
 pub mod fixture;
 pub mod media;
 pub mod model;
+pub mod observe;
 pub mod server;
 pub mod tls;

@@ -1,10 +1,11 @@
 //! A small HTTP/1.1 server on threads that, unlike a good library, can also misbehave on purpose: cut a body, drip
 //! it, reset the connection, answer garbage.
 
+use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use time::format_description::well_known::Rfc2822;
@@ -43,6 +44,8 @@ pub enum Delivery {
     Whole,
     /// The full length is announced, but the connection ends after so many bytes of the body.
     Cut(usize),
+    /// All of it, after this long.
+    Late(Duration),
     /// The body drips at so many bytes a second.
     Slow(usize),
     /// No answer at all: the connection is reset.
@@ -95,7 +98,59 @@ pub struct Server {
     pub address: SocketAddr,
     /// `http://127.0.0.1:port` or `https://localhost:port`.
     pub url: String,
-    stop: Arc<AtomicBool>,
+    gate: Arc<Gate>,
+}
+
+/// Whether connections are taken, and those that are.
+pub struct Gate {
+    address: SocketAddr,
+    /// `None` while connections are refused.
+    listener: Mutex<Option<Arc<TcpListener>>>,
+    opened: Condvar,
+    stop: AtomicBool,
+    /// Open connections, and whether each is being answered.
+    live: Mutex<HashMap<u64, (TcpStream, bool)>>,
+}
+
+impl Gate {
+    /// From now on connections are refused, as if nothing listened there: those that are idle end now, those that are
+    /// being answered after their answer.
+    pub fn refuse(&self) {
+        if let Some(listener) = self.listener.lock().unwrap().take() {
+            // Wakes the one who waits for connections, too.
+            let _ = rustix::net::shutdown(&*listener, rustix::net::Shutdown::Both);
+        }
+        for (stream, _) in self.live.lock().unwrap().values().filter(|(_, busy)| !busy) {
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    /// Takes connections again, at the same address.
+    pub fn admit(&self) {
+        let mut listener = self.listener.lock().unwrap();
+        if listener.is_none() {
+            *listener = Some(Arc::new(TcpListener::bind(self.address).unwrap()));
+            self.opened.notify_all();
+        }
+    }
+
+    fn is_refusing(&self) -> bool {
+        self.listener.lock().unwrap().is_none()
+    }
+
+    fn wait_for_listener(&self) -> Option<Arc<TcpListener>> {
+        let mut listener = self.listener.lock().unwrap();
+        while listener.is_none() && !self.stop.load(Ordering::SeqCst) {
+            listener = self.opened.wait(listener).unwrap();
+        }
+        if self.stop.load(Ordering::SeqCst) { None } else { listener.clone() }
+    }
+
+    fn busy(&self, connection: u64, is_busy: bool) {
+        if let Some(entry) = self.live.lock().unwrap().get_mut(&connection) {
+            entry.1 = is_busy;
+        }
+    }
 }
 
 const LARGEST_BODY: usize = 64 << 20;
@@ -109,32 +164,44 @@ impl Server {
             None => format!("http://{address}"),
             Some(_) => format!("https://localhost:{}", address.port()),
         };
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        std::thread::spawn(move || accept(&listener, tls, &handler, &stopped));
-        Ok(Self { address, url, stop })
+        let gate = Arc::new(Gate {
+            address,
+            listener: Mutex::new(Some(Arc::new(listener))),
+            opened: Condvar::new(),
+            stop: AtomicBool::new(false),
+            live: Mutex::default(),
+        });
+        let for_thread = gate.clone();
+        std::thread::spawn(move || accept(&for_thread, tls, &handler));
+        Ok(Self { address, url, gate })
+    }
+
+    pub fn gate(&self) -> Arc<Gate> {
+        self.gate.clone()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-        // The listener only looks at the flag when a connection comes.
-        let _ = TcpStream::connect_timeout(&self.address, Duration::from_secs(1));
+        self.gate.stop.store(true, Ordering::SeqCst);
+        self.gate.refuse();
+        self.gate.opened.notify_all();
     }
 }
 
-fn accept(listener: &TcpListener, tls: Option<Arc<rustls::ServerConfig>>, handler: &Arc<dyn Handler>, stop: &Arc<AtomicBool>) {
+fn accept(gate: &Arc<Gate>, tls: Option<Arc<rustls::ServerConfig>>, handler: &Arc<dyn Handler>) {
     static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
-    for stream in listener.incoming() {
-        if stop.load(Ordering::SeqCst) {
-            return;
-        }
-        let Ok(stream) = stream else { continue };
-        let (tls, handler, stop) = (tls.clone(), handler.clone(), stop.clone());
+    while let Some(listener) = gate.wait_for_listener() {
+        // An error is a caller who has left already, or the end of this listener.
+        let Ok((stream, _)) = listener.accept() else { continue };
+        let (tls, handler, gate) = (tls.clone(), handler.clone(), gate.clone());
         let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+        if let Ok(held) = stream.try_clone() {
+            gate.live.lock().unwrap().insert(connection, (held, false));
+        }
         std::thread::spawn(move || {
-            let _ = serve(stream, tls, handler.as_ref(), &stop, connection);
+            let _ = serve(stream, tls, handler.as_ref(), &gate, connection);
+            gate.live.lock().unwrap().remove(&connection);
         });
     }
 }
@@ -156,13 +223,7 @@ impl Wire for rustls::StreamOwned<rustls::ServerConnection, TcpStream> {
     }
 }
 
-fn serve(
-    stream: TcpStream,
-    tls: Option<Arc<rustls::ServerConfig>>,
-    handler: &dyn Handler,
-    stop: &AtomicBool,
-    connection: u64,
-) -> io::Result<()> {
+fn serve(stream: TcpStream, tls: Option<Arc<rustls::ServerConfig>>, handler: &dyn Handler, gate: &Gate, connection: u64) -> io::Result<()> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(Duration::from_secs(120)))?;
     // Small, so that the bytes counted as sent are near the bytes received by a client that hangs up.
@@ -176,13 +237,19 @@ fn serve(
     };
     let mut wire = BufReader::new(wire);
     while let Some(request) = read_request(&mut wire, connection)? {
-        if stop.load(Ordering::SeqCst) {
+        gate.busy(connection, true);
+        if gate.is_refusing() {
             return Ok(());
         }
-        let reply = handler.answer(&request);
+        let mut reply = handler.answer(&request);
+        // Said in the answer, so that the caller makes a new connection for the next request, and is refused.
+        if gate.is_refusing() {
+            reply = reply.header("connection", "close");
+        }
         let (sent, keep) = write_reply(wire.get_mut().as_mut(), &request, &reply);
         handler.sent(&request, sent);
-        if !keep {
+        gate.busy(connection, false);
+        if !keep || gate.is_refusing() {
             return Ok(());
         }
     }
@@ -277,6 +344,7 @@ fn write_reply(wire: &mut dyn Wire, request: &Request, reply: &Reply) -> (u64, b
             let _ = wire.write_all(bytes).and_then(|()| wire.flush());
             return (0, false);
         }
+        Delivery::Late(pause) => std::thread::sleep(*pause),
         _ => {}
     }
     let date = http_date(time::OffsetDateTime::now_utc());

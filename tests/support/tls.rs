@@ -12,6 +12,11 @@ pub struct LocalCertificate {
 
 impl LocalCertificate {
     pub fn new() -> Self {
+        Self::valid(-1, 365)
+    }
+
+    /// The server's is valid between these days, counted from now.
+    pub fn valid(from: i64, until: i64) -> Self {
         let authority_key = rcgen::KeyPair::generate().unwrap();
         let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
         authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -21,7 +26,10 @@ impl LocalCertificate {
 
         let key = rcgen::KeyPair::generate().unwrap();
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let certificate = rcgen::CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
+        let mut parameters = rcgen::CertificateParams::new(names).unwrap();
+        let day = |number| time::OffsetDateTime::now_utc() + time::Duration::days(number);
+        (parameters.not_before, parameters.not_after) = (day(from), day(until));
+        let certificate = parameters.signed_by(&key, &issuer).unwrap();
         let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()

@@ -17,7 +17,7 @@ use serde_json::Value;
 pub use store::*;
 
 use super::faults::{Fault, Plan};
-use super::server::{Handler, Reply, Request, Server, http_date};
+use super::server::{Gate, Handler, Reply, Request, Server, http_date};
 
 /// What a call is for, as far as counting and faults are concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -115,6 +115,10 @@ struct Inner {
     store: Mutex<Store>,
     behaviour: Mutex<Behaviour>,
     faults: Plan<Call>,
+    /// After the next answer to this kind of call its server refuses connections.
+    refuse_after: Mutex<Option<Call>>,
+    /// Of the API and of the media store.
+    gates: OnceLock<[Arc<Gate>; 2]>,
     records: Mutex<Vec<Record>>,
     media_url: OnceLock<String>,
     link_key: [u8; 32],
@@ -128,6 +132,8 @@ impl Backend {
             store: Mutex::default(),
             behaviour: Mutex::new(Behaviour::default()),
             faults: Plan::default(),
+            refuse_after: Mutex::default(),
+            gates: OnceLock::new(),
             records: Mutex::default(),
             media_url: OnceLock::new(),
             link_key,
@@ -136,6 +142,7 @@ impl Backend {
         let media = Server::start(options.media_port, options.tls, Arc::new(MediaStore(inner.clone())))?;
         let media_url = options.media_host.map_or_else(|| media.url.clone(), |host| format!("http://{host}:{}", media.address.port()));
         let _ = inner.media_url.set(media_url);
+        let _ = inner.gates.set([api.gate(), media.gate()]);
         Ok(Self { inner, servers: Arc::new([api, media]) })
     }
 
@@ -161,9 +168,28 @@ impl Backend {
         self.inner.faults.add(call, fault, times);
     }
 
+    /// The API refuses connections from now on.
+    pub fn refuse(&self) {
+        self.servers[0].gate().refuse();
+    }
+
+    /// The server of this kind of call refuses connections once the next of them is answered.
+    pub fn refuse_after(&self, call: Call) {
+        *self.inner.refuse_after.lock().unwrap() = Some(call);
+    }
+
+    /// The media store refuses connections from now on.
+    pub fn refuse_media(&self) {
+        self.servers[1].gate().refuse();
+    }
+
     /// From now on all goes well.
     pub fn heal(&self) {
         self.inner.faults.clear();
+        *self.inner.refuse_after.lock().unwrap() = None;
+        for server in self.servers.iter() {
+            server.gate().admit();
+        }
     }
 
     /// Everything received so far, in the order in which it was answered; bytes are known once an answer is out.
@@ -242,6 +268,16 @@ impl Inner {
         }
     }
 
+    fn refuse_if_planned(&self, call: Call) {
+        let mut planned = self.refuse_after.lock().unwrap();
+        if *planned == Some(call)
+            && let Some(gates) = self.gates.get()
+        {
+            *planned = None;
+            gates[usize::from(call == Call::Media)].refuse();
+        }
+    }
+
     fn behaviour(&self) -> Behaviour {
         self.behaviour.lock().unwrap().clone()
     }
@@ -259,6 +295,7 @@ impl Handler for Api {
             _ => Reply::json(404, &serde_json::json!({"detail": "Not Found"})),
         });
         self.0.record(call, request, &reply);
+        self.0.refuse_if_planned(call);
         reply.header("date", http_date(self.0.behaviour().now()))
     }
 
@@ -273,6 +310,7 @@ impl Handler for MediaStore {
     fn answer(&self, request: &Request) -> Reply {
         let reply = self.0.with_faults(Call::Media, || storage::answer(&self.0, request));
         self.0.record(Call::Media, request, &reply);
+        self.0.refuse_if_planned(Call::Media);
         reply
     }
 

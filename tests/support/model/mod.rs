@@ -90,6 +90,10 @@ impl StandIn {
         Ok(Self { inner, server: Arc::new(server) })
     }
 
+    pub fn port(&self) -> u16 {
+        self.server.address.port()
+    }
+
     /// What `model.base_url` is to be.
     pub fn url(&self) -> String {
         format!("{}/v1", self.server.url)
@@ -104,9 +108,15 @@ impl StandIn {
         self.inner.faults.add((), fault, times);
     }
 
+    /// Connections are refused from now on.
+    pub fn refuse(&self) {
+        self.server.gate().refuse();
+    }
+
     /// From now on all goes well.
     pub fn heal(&self) {
         self.inner.faults.clear();
+        self.server.gate().admit();
     }
 
     /// The next answer, ahead of what the picture would give.
