@@ -475,6 +475,9 @@ async fn while_draining_running_triggers_finish_and_new_ones_are_told_to_come_ba
     let mut idle = house.client().await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     house.server().drain();
+    // Whoever is connected already, and has sent nothing, is told as well.
+    let told = idle.send(&post("/", &trigger_body(2))).await;
+    assert_eq!((told.status, told.header("connection")), (503, Some("close")));
     assert!(idle.is_closed_within(Duration::from_secs(4)).await);
     let refused = house.client().await.send(&post("/", &trigger_body(1))).await;
     assert_eq!((refused.status, refused.header("connection")), (503, Some("close")));

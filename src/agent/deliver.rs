@@ -1,7 +1,5 @@
 //! From an order to the label row: written down first, saved, and struck out; or kept for later.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::deadline::Deadline;
@@ -10,7 +8,7 @@ use crate::telemetry::Step;
 
 use super::editor::EditorAgent;
 use super::report::Report;
-use super::save::{Failure, SaveOrder, Saved, failure};
+use super::save::{Failure, ReadBack, SaveOrder, Saved, failure};
 use super::{Error, Kind, Outcome, ReplyStyle, Settings, Trigger};
 
 impl EditorAgent {
@@ -24,12 +22,13 @@ impl EditorAgent {
         told: impl FnOnce(&Saved) -> Option<String>,
         report: &mut Report,
     ) -> Result<Outcome, Error> {
-        let _in_flight = InFlight::enter(&self.in_flight, trigger.id.to_string());
+        let _in_flight = self.saves.enter(trigger.id.to_string());
         let written_down = report.step(Step::Journal, |_| Ok(self.write_down(trigger, agent, order)))?;
         let saved = report.step(Step::Save, |_| Ok(self.saver.save(order, false, &trigger.deadline)))?;
         match saved {
             Ok(how) => {
                 self.strike_out(trigger, written_down);
+                report.read_back = how.read_back.map(ReadBack::name);
                 let theirs = || "somebody answered this frame meanwhile, and that answer stays".to_owned();
                 Ok(match how {
                     saved if !saved.written.is_empty() => Outcome::Saved { message: told(&saved) },
@@ -101,7 +100,7 @@ impl EditorAgent {
 
     /// Whether the entry's own trigger is still at work on it.
     pub(super) fn is_running(&self, entry: &str) -> bool {
-        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).contains(entry)
+        self.saves.is_in_flight(entry)
     }
 
     /// Saves an entry of the journal.
@@ -116,25 +115,6 @@ impl EditorAgent {
 
 /// The time that one save from the journal may take, retries included; short enough for an orderly end.
 const LATE_SAVE_BUDGET: Duration = Duration::from_secs(20);
-
-/// Marks a journal entry as being saved by its own trigger, whichever way that ends.
-struct InFlight<'a> {
-    all: &'a Mutex<HashSet<String>>,
-    entry: String,
-}
-
-impl<'a> InFlight<'a> {
-    fn enter(all: &'a Mutex<HashSet<String>>, entry: String) -> Self {
-        all.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.clone());
-        Self { all, entry }
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.entry);
-    }
-}
 
 /// Why a save from the journal did not come about.
 pub(super) enum Late {

@@ -1,7 +1,6 @@
 //! The story of one trigger, top to bottom.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::encord::ontology::Topic;
@@ -12,8 +11,8 @@ use crate::model::{Models, Question, Reply};
 use crate::telemetry::Step;
 
 use super::report::Report;
-use super::save::{Ordered, SaveOrder, Saved, Saver};
-use super::{Error, Existing, Kind, Outcome, ReplyStyle, Settings, Target, Trigger, select};
+use super::save::{Ordered, SaveOrder, Saved, Saver, Saves};
+use super::{Error, Existing, IsAwaited, Kind, Outcome, ReplyStyle, Settings, Target, Trigger, select};
 
 /// Answers triggers for all configured agents.
 pub struct EditorAgent {
@@ -23,8 +22,7 @@ pub struct EditorAgent {
     pub(super) models: Models,
     pub(super) journal: Arc<Journal>,
     pub(super) saver: Saver,
-    /// Journal entries whose trigger is saving them at this moment, so that the late saves leave them alone.
-    pub(super) in_flight: Mutex<HashSet<String>>,
+    pub(super) saves: Arc<Saves>,
 }
 
 /// Where a trigger begins: the row's place in the list and the ontology.
@@ -35,30 +33,42 @@ pub(super) struct Ground {
 }
 
 impl EditorAgent {
-    /// Puts the parts together; calls nothing.
-    pub fn new(agents: Vec<Settings>, encord: Encord, media: Media, models: Models, journal: Arc<Journal>) -> Self {
-        let saver = Saver::new(encord.clone());
-        Self { agents, encord, media, models, journal, saver, in_flight: Mutex::default() }
+    /// Puts the parts together; calls nothing. `saves` is shared with whatever ran before a reload.
+    pub fn new(agents: Vec<Settings>, encord: Encord, media: Media, models: Models, journal: Arc<Journal>, saves: Arc<Saves>) -> Self {
+        let saver = Saver::new(encord.clone(), Arc::clone(&saves));
+        Self { agents, encord, media, models, journal, saver, saves }
     }
 
     /// From a press of the button to a saved label. What became known on the way is left in `report`, whatever the end.
-    pub fn handle(&self, trigger: &Trigger, report: &mut Report) -> Result<Outcome, Error> {
+    /// Up to the model's question it ends when nobody waits for it any more; from there on the answer is paid for.
+    pub fn handle(&self, trigger: &Trigger, is_awaited: &IsAwaited<'_>, report: &mut Report) -> Result<Outcome, Error> {
         let agent = self.agent(trigger)?;
 
+        go_on(is_awaited)?;
         let ground = report.step(Step::LabelRow, |report| self.look_up(trigger, agent, report))?;
+        go_on(is_awaited)?;
         match agent.target {
-            Target::Frame => self.answer_frame(trigger, agent, &ground, report),
-            Target::Objects => self.answer_objects(trigger, agent, &ground, report),
+            Target::Frame => self.answer_frame(trigger, is_awaited, agent, &ground, report),
+            Target::Objects => self.answer_objects(trigger, is_awaited, agent, &ground, report),
         }
     }
 
-    fn answer_frame(&self, trigger: &Trigger, agent: &Settings, ground: &Ground, report: &mut Report) -> Result<Outcome, Error> {
+    fn answer_frame(
+        &self,
+        trigger: &Trigger,
+        is_awaited: &IsAwaited<'_>,
+        agent: &Settings,
+        ground: &Ground,
+        report: &mut Report,
+    ) -> Result<Outcome, Error> {
         let mut topics: Vec<Topic<'_>> = select::choose(&ground.ontology, &agent.classification)?.into_iter().map(Topic::from).collect();
         let row = report.step(Step::Link, |_| self.open(trigger, ground))?;
         if let Some(outcome) = respect_existing(agent, &row, trigger.frame, &mut topics)? {
             return Ok(outcome);
         }
+        go_on(is_awaited)?;
         let frame = report.step(Step::Fetch, |report| self.frame(trigger, agent, &row, Vec::new(), report))?;
+        go_on(is_awaited)?;
         let reply = report.step(Step::Model, |report| self.ask(trigger, agent, ground, &row, &topics, &frame.pictures, report))?;
         if reply.answers.is_empty() {
             let message = format!("model {} left everything unanswered for this frame; nothing was saved", reply.model);
@@ -153,6 +163,11 @@ impl EditorAgent {
         report.left_out.extend(reply.left_out.iter().cloned());
         Ok(reply)
     }
+}
+
+/// Ends a trigger that nobody waits for.
+pub(super) fn go_on(is_awaited: &IsAwaited<'_>) -> Result<(), Error> {
+    if is_awaited() { Ok(()) } else { Err(Error::new(Kind::Abandoned, "the caller left before the model was asked")) }
 }
 
 fn order(trigger: &Trigger, agent: &Settings, ground: &Ground, row: &LabelRow, reply: &Reply) -> Result<SaveOrder, Error> {

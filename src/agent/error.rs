@@ -19,6 +19,8 @@ pub enum Kind {
     Busy,
     /// The request's budget ran out.
     Deadline,
+    /// Nobody waits for the answer any more, and the model had not been asked yet.
+    Abandoned,
     /// Anything unforeseen.
     Internal,
 }
@@ -39,6 +41,11 @@ impl Error {
     /// An error without a time to come back.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), retry_after: None }
+    }
+
+    /// A mistake of this program.
+    pub fn own_mistake() -> Self {
+        Self::new(Kind::Internal, "edgelabel made a mistake of its own; its log tells more")
     }
 }
 

@@ -1,7 +1,7 @@
 //! A bounded pool of threads that run triggers, apart from the connections they came from.
 //!
-//! A closed browser tab must not cut a save in half, so a trigger that has begun runs to its end whoever still waits.
-//! Two equal triggers at once share one run.
+//! A closed browser tab must not cut a save in half, so a run outlives its connection; it asks whether anybody still
+//! waits before it does what costs. Two equal triggers at once share one run.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +14,10 @@ use super::trigger::Key;
 use super::{Error, Kind, Outcome, Trigger};
 
 type Verdict = Result<Outcome, Error>;
-type Work = dyn Fn(&Trigger) -> Verdict + Send + Sync;
+type Work = dyn Fn(&Trigger, &IsAwaited<'_>) -> Verdict + Send + Sync;
+
+/// Asked while a trigger runs: whether anybody still waits for its answer.
+pub type IsAwaited<'a> = dyn Fn() -> bool + 'a;
 
 /// Bounds of the pool.
 #[derive(Debug, Clone, Copy)]
@@ -55,15 +58,22 @@ struct Shared {
 struct State {
     queue: VecDeque<Trigger>,
     /// Everyone who waits for a run, by what it is about; an entry exists from submission to verdict.
-    listeners: HashMap<Key, Vec<oneshot::Sender<Verdict>>>,
+    listeners: HashMap<Key, Vec<Listener>>,
     running: HashMap<Key, Trigger>,
     draining: bool,
     closed: bool,
 }
 
+/// One who waits for a run.
+struct Listener {
+    /// What they asked for, should the run that they joined have been given up already.
+    trigger: Trigger,
+    ear: oneshot::Sender<Verdict>,
+}
+
 impl Pool {
     /// Starts `limits.concurrent` threads that do `work`.
-    pub fn new(limits: PoolLimits, work: impl Fn(&Trigger) -> Verdict + Send + Sync + 'static) -> std::io::Result<Self> {
+    pub fn new(limits: PoolLimits, work: impl Fn(&Trigger, &IsAwaited<'_>) -> Verdict + Send + Sync + 'static) -> std::io::Result<Self> {
         let shared =
             Arc::new(Shared { limits, work: Box::new(work), state: Mutex::default(), work_ready: Condvar::new(), idle: Condvar::new() });
         for number in 0..limits.concurrent.max(1) {
@@ -75,8 +85,8 @@ impl Pool {
 
     /// Runs a trigger, or joins an equal one that is already under way. Busy at once when the pool is full or draining.
     ///
-    /// When the returned future is dropped the trigger goes on if it runs; if it still waits and nobody else listens,
-    /// it is taken out of the queue.
+    /// When the returned future is dropped and nobody else listens, the trigger is taken out of the queue; if it runs
+    /// already, the work finds out by asking whether it is still awaited.
     pub async fn submit(&self, trigger: Trigger) -> Verdict {
         let key = trigger.key();
         let (sender, receiver) = oneshot::channel();
@@ -132,12 +142,27 @@ struct Withdraw<'a> {
 impl Drop for Withdraw<'_> {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        let unheard = state.listeners.get(&self.key).is_some_and(|all| all.iter().all(oneshot::Sender::is_closed));
-        if unheard && !state.running.contains_key(&self.key) {
+        if state.is_unheard(&self.key) && !state.running.contains_key(&self.key) {
             state.listeners.remove(&self.key);
             state.queue.retain(|waiting| waiting.key() != self.key);
             self.shared.idle.notify_all();
         }
+    }
+}
+
+impl State {
+    /// Whether all who asked for a trigger are gone.
+    fn is_unheard(&self, key: &Key) -> bool {
+        self.listeners.get(key).is_some_and(|all| all.iter().all(|listener| listener.ear.is_closed()))
+    }
+
+    /// A run was given up because all had left; whoever came since gets a run of their own.
+    fn begin_again(&mut self, key: &Key) -> bool {
+        let Some(listeners) = self.listeners.get_mut(key) else { return false };
+        listeners.retain(|listener| !listener.ear.is_closed());
+        let Some(trigger) = listeners.first().map(|listener| listener.trigger.clone()) else { return false };
+        self.queue.push_front(trigger);
+        true
     }
 }
 
@@ -147,21 +172,21 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enqueue(&self, trigger: Trigger, listener: oneshot::Sender<Verdict>) -> Result<(), Error> {
+    fn enqueue(&self, trigger: Trigger, ear: oneshot::Sender<Verdict>) -> Result<(), Error> {
         let key = trigger.key();
         let mut state = self.lock();
         if state.draining {
             return Err(busy("edgelabel is shutting down; press the button again in a moment"));
         }
         if let Some(listeners) = state.listeners.get_mut(&key) {
-            listeners.push(listener);
+            listeners.push(Listener { trigger, ear });
             return Ok(());
         }
         let idle_threads = self.limits.concurrent.max(1).saturating_sub(state.running.len());
         if state.queue.len() >= self.limits.waiting + idle_threads {
             return Err(busy("too many triggers are waiting on this box; press the button again in a moment"));
         }
-        state.listeners.insert(key, vec![listener]);
+        state.listeners.insert(key, vec![Listener { trigger: trigger.clone(), ear }]);
         state.queue.push_back(trigger);
         self.work_ready.notify_one();
         Ok(())
@@ -169,19 +194,23 @@ impl Shared {
 
     fn run(&self) {
         while let Some(trigger) = self.next() {
-            let verdict = catch_unwind(AssertUnwindSafe(|| (self.work)(&trigger))).unwrap_or_else(|_| {
-                tracing::error!(request = %trigger.id, "the trigger panicked; this is a bug in edgelabel");
-                Err(Error::new(Kind::Internal, "edgelabel made a mistake of its own; its log tells more"))
-            });
             let key = trigger.key();
+            let is_awaited = || !self.lock().is_unheard(&key);
+            let verdict = catch_unwind(AssertUnwindSafe(|| (self.work)(&trigger, &is_awaited))).unwrap_or_else(|_| {
+                tracing::error!(request = %trigger.id, "the trigger panicked; this is a bug in edgelabel");
+                Err(Error::own_mistake())
+            });
             let mut state = self.lock();
             state.running.remove(&key);
+            if verdict.as_ref().is_err_and(|error| error.kind == Kind::Abandoned) && state.begin_again(&key) {
+                continue;
+            }
             let listeners = state.listeners.remove(&key).unwrap_or_default();
             self.idle.notify_all();
             drop(state);
             for listener in listeners {
                 // One who is gone needs no answer.
-                let _ = listener.send(verdict.clone());
+                let _ = listener.ear.send(verdict.clone());
             }
         }
     }
@@ -233,7 +262,7 @@ mod tests {
         let tokens = Mutex::new(tokens);
         let runs = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&runs);
-        let pool = Pool::new(PoolLimits { concurrent: 1, waiting }, move |_| {
+        let pool = Pool::new(PoolLimits { concurrent: 1, waiting }, move |_, _| {
             tokens.lock().unwrap().recv_timeout(Duration::from_secs(10)).unwrap();
             counter.fetch_add(1, Ordering::SeqCst);
             Ok(Outcome::Saved { message: None })
@@ -299,9 +328,69 @@ mod tests {
         assert_eq!(runs.load(Ordering::SeqCst), 1);
     }
 
+    /// A pool of one thread whose work waits for a token, then gives up if nobody listens any more.
+    fn yielding() -> (Arc<Pool>, mpsc::Sender<()>, mpsc::Receiver<bool>) {
+        let (gate, tokens) = mpsc::channel();
+        let (tell, told) = mpsc::channel();
+        let (tokens, tell) = (Mutex::new(tokens), Mutex::new(tell));
+        let pool = Pool::new(PoolLimits { concurrent: 1, waiting: 4 }, move |_, is_awaited| {
+            tokens.lock().unwrap().recv_timeout(Duration::from_secs(10)).unwrap();
+            let awaited = is_awaited();
+            tell.lock().unwrap().send(awaited).unwrap();
+            tokens.lock().unwrap().recv_timeout(Duration::from_secs(10)).unwrap();
+            if awaited { Ok(Outcome::Saved { message: None }) } else { Err(Error::new(Kind::Abandoned, "nobody waits")) }
+        });
+        (Arc::new(pool.unwrap()), gate, told)
+    }
+
+    #[tokio::test]
+    async fn a_run_learns_that_the_last_of_its_callers_has_left() {
+        let (pool, gate, told) = yielding();
+        let (first, second) = (submit(&pool, 1), submit(&pool, 1));
+        until(&pool, 1, 0).await;
+        while pool.shared.lock().listeners.values().map(Vec::len).sum::<usize>() < 2 {
+            tokio::task::yield_now().await;
+        }
+        first.abort();
+        assert!(first.await.unwrap_err().is_cancelled());
+        gate.send(()).unwrap();
+        assert!(told.recv().unwrap(), "the second still waits");
+        gate.send(()).unwrap();
+        assert!(second.await.unwrap().is_ok());
+
+        let alone = submit(&pool, 2);
+        until(&pool, 1, 0).await;
+        alone.abort();
+        assert!(alone.await.unwrap_err().is_cancelled());
+        gate.send(()).unwrap();
+        assert!(!told.recv().unwrap(), "nobody waits");
+        gate.send(()).unwrap();
+        until(&pool, 0, 0).await;
+    }
+
+    #[tokio::test]
+    async fn who_presses_the_button_while_an_abandoned_run_ends_gets_a_run_of_their_own() {
+        let (pool, gate, told) = yielding();
+        let gone = submit(&pool, 1);
+        until(&pool, 1, 0).await;
+        gone.abort();
+        assert!(gone.await.unwrap_err().is_cancelled());
+        gate.send(()).unwrap();
+        assert!(!told.recv().unwrap());
+        let again = submit(&pool, 1);
+        while pool.shared.lock().is_unheard(&trigger(1).key()) {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..3 {
+            gate.send(()).unwrap();
+        }
+        assert!(again.await.unwrap().is_ok());
+        assert!(told.recv().unwrap(), "the second run was awaited");
+    }
+
     #[tokio::test]
     async fn a_panic_is_that_triggers_error_and_nothing_else() {
-        let pool = Pool::new(PoolLimits { concurrent: 1, waiting: 1 }, |trigger| {
+        let pool = Pool::new(PoolLimits { concurrent: 1, waiting: 1 }, |trigger, _| {
             assert_ne!(trigger.frame, 13);
             Ok(Outcome::Saved { message: None })
         })

@@ -8,6 +8,7 @@ use crate::journal::{Episode, Journal, Pending, State};
 
 use super::deliver::Late;
 use super::editor::EditorAgent;
+use super::save::Saved;
 
 /// The first pause after a failed save; each further one doubles it up to `journal.retry_max`.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -46,6 +47,12 @@ impl Replay {
         Ok(Self { shared, thread: Some(thread) })
     }
 
+    /// Begins no further save; returns at once.
+    pub fn end(&self) {
+        self.shared.ending.store(true, Ordering::SeqCst);
+        self.bell().ring();
+    }
+
     /// The bell that starts a pass.
     pub fn bell(&self) -> Bell {
         Bell(Arc::clone(&self.shared))
@@ -54,8 +61,7 @@ impl Replay {
 
 impl Drop for Replay {
     fn drop(&mut self) {
-        self.shared.ending.store(true, Ordering::SeqCst);
-        Bell(Arc::clone(&self.shared)).ring();
+        self.end();
         if let Some(thread) = self.thread.take() {
             // Its panic has been logged by the panic hook; there is nothing left to do for it.
             let _ = thread.join();
@@ -113,8 +119,9 @@ fn save_one(journal: &Journal, agent: &EditorAgent, entry: &Pending) -> bool {
     let noted = match agent.save_late(entry) {
         Ok(how) => {
             let outcome = if how.written.is_empty() { "superseded" } else { "late" };
-            tracing::info!(request = %entry.id, data = %entry.data, frame = entry.frame, outcome, "an answer that waited is settled");
-            remember(journal, entry, outcome);
+            let superseded = how.superseded.len();
+            tracing::info!(request = %entry.id, data = %entry.data, frame = entry.frame, outcome, superseded, "an answer that waited is settled");
+            remember(journal, entry, &how);
             journal.remove(&entry.id).map(drop)
         }
         Err(Late::Unreached(cause)) => {
@@ -137,10 +144,18 @@ fn report(noted: Result<(), crate::journal::Error>) {
     }
 }
 
-fn remember(journal: &Journal, entry: &Pending, outcome: &str) {
-    let message = match outcome {
-        "superseded" => "somebody answered this frame before the late save; that answer stays",
-        _ => "saved late, after Encord could not be reached",
+/// The history says what became of an answer that waited: also that a person was faster, for all of it or for a part.
+fn remember(journal: &Journal, entry: &Pending, how: &Saved) {
+    let (outcome, message) = match (how.written.is_empty(), how.superseded.len()) {
+        (true, _) => ("superseded", "somebody answered this frame before the late save; that answer stays".to_owned()),
+        (false, 0) => ("late", "saved late, after Encord could not be reached".to_owned()),
+        (false, theirs) => {
+            let all = theirs + how.written.len();
+            (
+                "late",
+                format!("saved late, after Encord could not be reached; {theirs} of {all} were answered by somebody before, which stay"),
+            )
+        }
     };
     let episode = Episode {
         id: entry.id.clone(),
@@ -151,7 +166,7 @@ fn remember(journal: &Journal, entry: &Pending, outcome: &str) {
         title: String::new(),
         frame: entry.frame,
         outcome: outcome.into(),
-        message: message.into(),
+        message,
         steps: Vec::new(),
         decoder: String::new(),
         bytes: 0,

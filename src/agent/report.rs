@@ -44,6 +44,8 @@ pub struct Report {
     pub left_out: Vec<String>,
     /// Selected objects that have no answer, each with the reason.
     pub skipped: Vec<String>,
+    /// What a look at the row after a slow save showed: `same`, `restored`, `changed` or `unread`.
+    pub read_back: Option<&'static str>,
 }
 
 impl Report {
@@ -79,6 +81,7 @@ pub fn outcome_word(verdict: &Result<Outcome, Error>) -> &'static str {
             Kind::Upstream => "upstream",
             Kind::Busy => "busy",
             Kind::Deadline => "deadline",
+            Kind::Abandoned => "abandoned",
             Kind::Internal => "internal",
         },
     }

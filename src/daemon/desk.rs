@@ -1,12 +1,13 @@
 //! Where the pool's triggers are worked on: by the parts now in force, with a log line, metrics and a history entry each.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::agent::editor::EditorAgent;
 use crate::agent::replay::Bell;
 use crate::agent::report::{Report, outcome_word};
-use crate::agent::{Error, Kind, Outcome, Trigger};
+use crate::agent::{Error, IsAwaited, Kind, Outcome, Trigger};
 use crate::config::Config;
 use crate::journal::{Episode, Journal};
 use crate::model;
@@ -45,18 +46,26 @@ impl Desk {
         Arc::clone(&self.parts().agent)
     }
 
-    /// Puts a new configuration's parts in force, or changes nothing.
-    pub(super) fn replace(&self, config: &Config) -> anyhow::Result<()> {
+    /// Puts a new configuration's parts in force, or changes nothing. `also` is the rest of the configuration: what can
+    /// still refuse it, once the parts are there.
+    pub(super) fn replace(&self, config: &Config, also: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
         let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let parts = Parts::build(config, &self.journal, Some(&self.parts()))?;
+        also()?;
         *self.parts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(parts);
         Ok(())
     }
 
-    pub(super) fn handle(&self, trigger: &Trigger) -> Result<Outcome, Error> {
+    pub(super) fn handle(&self, trigger: &Trigger, is_awaited: &IsAwaited<'_>) -> Result<Outcome, Error> {
         let start = Instant::now();
         let mut report = Report::default();
-        let verdict = self.agent().handle(trigger, &mut report);
+        let agent = self.agent();
+        // A panic is this trigger's error, counted and told like any other. What it held is freed while it unwinds, and
+        // an answer that is in the journal by then is saved from there.
+        let verdict = catch_unwind(AssertUnwindSafe(|| agent.handle(trigger, is_awaited, &mut report))).unwrap_or_else(|_| {
+            tracing::error!(request = %trigger.id, "the trigger panicked; this is a bug in edgelabel");
+            Err(Error::own_mistake())
+        });
         let total = start.elapsed();
         self.note_parties(&report, &verdict);
         self.count(&report, &verdict, total);
@@ -110,6 +119,9 @@ impl Desk {
             self.metrics.decoded(&report.decoder, false);
         }
         self.metrics.tokens(report.prompt_tokens, report.answer_tokens);
+        if let Some(outcome) = report.read_back {
+            self.metrics.read_back(outcome);
+        }
     }
 
     fn remember(&self, trigger: &Trigger, report: &Report, verdict: &Result<Outcome, Error>, total: Duration) {

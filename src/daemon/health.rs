@@ -46,6 +46,11 @@ impl Health {
         states.insert(name, State { status, reason, since });
     }
 
+    /// Whether a dependency's last use went wrong.
+    pub(crate) fn is_degraded(&self, name: &str) -> bool {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner).get(name).is_some_and(|state| state.status == "degraded")
+    }
+
     /// All states, by name.
     pub(crate) fn all(&self) -> BTreeMap<&'static str, State> {
         self.states.lock().unwrap_or_else(PoisonError::into_inner).clone()

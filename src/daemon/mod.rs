@@ -145,7 +145,7 @@ impl Daemon {
         let replay = Replay::start(Arc::clone(&journal), move || for_replay.agent())?;
         desk.set_bell(replay.bell());
         let for_pool = Arc::clone(&desk);
-        let pool = Arc::new(Pool::new(config.pool(), move |trigger| for_pool.handle(trigger))?);
+        let pool = Arc::new(Pool::new(config.pool(), move |trigger, is_awaited| for_pool.handle(trigger, is_awaited))?);
 
         let listeners = match Listeners::passed(passed) {
             Some(passed) => passed,
@@ -183,23 +183,21 @@ impl Daemon {
     /// Takes a new configuration whole or not at all. Running triggers keep the parts they began with.
     async fn reload(&self, source: &Source, logs: &LogControl) {
         tracing::info!("reading the configuration again");
-        let (source, desk) = (source.clone(), Arc::clone(&self.desk));
+        let (source, desk, server, logs) = (source.clone(), Arc::clone(&self.desk), Arc::clone(&self.server), logs.clone());
         let taken = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
             let config = source.read()?;
             let settings = config.server()?;
-            desk.replace(&config)?;
-            Ok((settings, config.log()))
+            desk.replace(&config, || Ok(server.reconfigure(&settings)?))?;
+            if let Err(cause) = logs.set_level(&config.log().level) {
+                // The level was checked with the configuration, so this is the log's own trouble.
+                tracing::error!(%cause, "the log level stays as it was");
+            }
+            Ok(settings)
         })
         .await;
         match taken {
-            Ok(Ok((settings, log))) => {
-                self.view.set_agents(settings.agent_paths.clone());
-                if let Err(cause) = self.server.reconfigure(&settings) {
-                    tracing::error!(%cause, "the new certificate cannot be used; the old one stays in use");
-                }
-                if let Err(cause) = logs.set_level(&log.level) {
-                    tracing::error!(%cause, "the log level stays as it was");
-                }
+            Ok(Ok(settings)) => {
+                self.view.set_agents(settings.agent_paths);
                 tracing::info!("the new configuration is in force (listening addresses and pool sizes need a restart)");
             }
             Ok(Err(error)) => tracing::error!("the new configuration is refused, the old one stays in force: {error:#}"),
@@ -211,6 +209,7 @@ impl Daemon {
     async fn stop(self) -> anyhow::Result<()> {
         systemd::stopping("finishing the running triggers", self.shutdown_grace + LAST_ANSWERS);
         self.view.draining.store(true, Ordering::SeqCst);
+        self.replay.end();
         self.server.drain();
         self.pool.drain();
         let (pool, grace) = (Arc::clone(&self.pool), self.shutdown_grace);

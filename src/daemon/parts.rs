@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::agent::Saves;
 use crate::agent::editor::EditorAgent;
 use crate::config::Config;
 use crate::encord::{self, Encord};
@@ -16,6 +17,7 @@ pub(super) struct Parts {
     pub(super) media: Media,
     pub(super) encord: Encord,
     pub(super) models: Models,
+    saves: Arc<Saves>,
     made_of: MadeOf,
 }
 
@@ -45,8 +47,10 @@ impl Parts {
                 models
             }
         };
-        let agent = EditorAgent::new(config.agents(), encord.clone(), media.clone(), models.clone(), Arc::clone(journal));
-        Ok(Self { agent: Arc::new(agent), media, encord, models, made_of })
+        let saves = before.map(|old| Arc::clone(&old.saves)).unwrap_or_default();
+        let agent =
+            EditorAgent::new(config.agents(), encord.clone(), media.clone(), models.clone(), Arc::clone(journal), Arc::clone(&saves));
+        Ok(Self { agent: Arc::new(agent), media, encord, models, saves, made_of })
     }
 }
 

@@ -95,8 +95,25 @@ impl View {
 
     fn dependencies(&self) -> std::collections::BTreeMap<String, Dependency> {
         self.note_certificate();
+        self.note_journal();
         let shown = |state: super::health::State| Dependency { status: state.status.into(), reason: state.reason, since: state.since };
         self.health.all().into_iter().map(|(name, state)| (name.to_owned(), shown(state))).collect()
+    }
+
+    /// A journal that could not be written is tried again when somebody looks: a disk is mended without a click, too.
+    fn note_journal(&self) {
+        if self.health.is_degraded("journal") {
+            self.health.note("journal", self.journal.prove().map_err(|error| error.to_string()));
+        }
+        const ASIDE: &str = "corrupt_journal";
+        match self.journal.kept_aside().first() {
+            Some(file) => {
+                let told = format!("a corrupt journal is kept as {}: have a look at it, then move it away", file.display());
+                self.health.note(ASIDE, Err(told));
+            }
+            None if self.health.is_degraded(ASIDE) => self.health.note(ASIDE, Ok(())),
+            None => {}
+        }
     }
 
     /// The certificate ages without anybody calling, so its state is found out when somebody looks.

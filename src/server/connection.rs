@@ -167,10 +167,13 @@ where
             () = guest.pulse.evicted() => return,
             () = guest.pulse.worn_out.notified() => connection.as_mut().graceful_shutdown(),
             changed = phase.changed() => {
-                if changed.is_err() || *phase.borrow_and_update() == Phase::Closed {
-                    return;
+                match *phase.borrow_and_update() {
+                    _ if changed.is_err() => return,
+                    Phase::Closed => return,
+                    // A silent connection is left open: its next request is told that the box is shutting down.
+                    Phase::Serving | Phase::Draining if !guest.pulse.is_active() => {}
+                    Phase::Serving | Phase::Draining | Phase::Leaving => connection.as_mut().graceful_shutdown(),
                 }
-                connection.as_mut().graceful_shutdown();
             }
         }
     }

@@ -27,8 +27,10 @@ const BODY_MEMORY: usize = 16 * 1024 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     Serving,
-    /// Running triggers finish, new ones are refused.
+    /// Running triggers finish, new ones are refused; whoever is connected and has not asked yet is told so.
     Draining,
+    /// All triggers have ended: idle connections end now, the others after their answer.
+    Leaving,
     /// Every connection ends now.
     Closed,
 }

@@ -89,11 +89,12 @@ impl Server {
         &self.addresses
     }
 
-    /// Takes new settings without closing a connection. Addresses and the number of places take a restart.
-    /// A certificate that cannot be used leaves the old one in use; everything else is taken in any case.
-    pub fn reconfigure(&self, settings: &Settings) -> Result<(), String> {
+    /// Takes new settings, whole or not at all, without closing a connection. Addresses and the number of places take a
+    /// restart.
+    pub fn reconfigure(&self, settings: &Settings) -> Result<(), TlsError> {
+        self.door.tls.reload(settings.tls.clone())?;
         self.door.set_rules(Rules::new(settings));
-        self.door.tls.reload(settings.tls.clone())
+        Ok(())
     }
 
     /// The certificate in use, and what is wrong with the files on disk.
@@ -119,15 +120,16 @@ impl Server {
         Ok(())
     }
 
-    /// From now on new triggers are refused, to come back later; idle connections end, and the others after their
-    /// answer.
+    /// From now on new triggers are refused, to come back later. Connections end after their next answer: one that a
+    /// browser has opened and not used yet would otherwise fail under its first request, without a word to the page.
     pub fn drain(&self) {
         tracing::info!(connections = self.connections(), "draining: running triggers finish, new ones are refused");
         self.phase.send_replace(Phase::Draining);
     }
 
-    /// Waits until the last answer is out, at most `patience`, then ends every connection.
+    /// Ends idle connections, waits until the last answer is out, at most `patience`, then ends every connection.
     pub async fn close(&self, patience: Duration) {
+        self.phase.send_replace(Phase::Leaving);
         let end = Instant::now() + patience;
         while self.connections() > 0 && Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(10)).await;

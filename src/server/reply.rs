@@ -160,11 +160,13 @@ impl Reply {
                     Kind::NotFound => StatusCode::NOT_FOUND,
                     Kind::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
                     Kind::Upstream => StatusCode::BAD_GATEWAY,
-                    Kind::Busy => StatusCode::SERVICE_UNAVAILABLE,
+                    // An abandoned trigger's caller is gone; should one be there after all, it may come back.
+                    Kind::Busy | Kind::Abandoned => StatusCode::SERVICE_UNAVAILABLE,
                     Kind::Deadline => StatusCode::GATEWAY_TIMEOUT,
                     Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
                 };
-                let retry_after = error.retry_after.or((error.kind == Kind::Busy).then_some(Duration::from_secs(2)));
+                let comes_back = status == StatusCode::SERVICE_UNAVAILABLE;
+                let retry_after = error.retry_after.or(comes_back.then_some(Duration::from_secs(2)));
                 Self { retry_after, ..Self::saying(status, error.message) }
             }
         }
@@ -272,6 +274,7 @@ mod tests {
             (error(Kind::Internal), 500, "no"),
             (error(Kind::Upstream), 502, "no"),
             (error(Kind::Busy), 503, "no"),
+            (error(Kind::Abandoned), 503, "no"),
             (error(Kind::Deadline), 504, "no"),
         ] {
             let response = Reply::verdict(verdict).into_response(RequestId::random(), &Caller::NoPage, Version::HTTP_11);

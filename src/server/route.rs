@@ -45,7 +45,7 @@ pub(super) struct Visit {
 pub(super) async fn answer(door: &Door, visit: &Visit, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let turn = visit.pulse.request();
     let rules = door.rules();
-    if turn.number >= rules.limits.requests_per_connection {
+    if turn.number >= rules.limits.requests_per_connection || door.is_draining() {
         visit.pulse.worn_out.notify_one();
     }
     let id = RequestId::random();
@@ -179,7 +179,7 @@ fn take_event(event: &Event, provenance: Provenance, id: RequestId) -> Result<Re
     Ok(Reply::noted())
 }
 
-/// Hands a trigger to the pool. If the caller goes away, a trigger that has begun goes on without them.
+/// Hands a trigger to the pool. If the caller goes away, a trigger that has reached the model goes on without them.
 async fn run(door: &Door, rules: &Rules, visit: &Visit, trigger: Trigger) -> Result<Reply, Reply> {
     let begun = Instant::now();
     let line = tracing::info_span!(
@@ -211,7 +211,7 @@ impl Left {
 impl Drop for Left {
     fn drop(&mut self) {
         if self.waited {
-            self.span.in_scope(|| tracing::info!("the caller left before the answer; a trigger that has begun goes on"));
+            self.span.in_scope(|| tracing::info!("the caller left before the answer; a trigger that has reached the model goes on"));
         }
     }
 }

@@ -119,13 +119,22 @@ impl Tls {
         }
     }
 
-    /// Reads the files of `settings` now. On failure what was in use stays in use.
-    pub(super) fn reload(&self, settings: TlsSettings) -> Result<(), String> {
+    /// Reads the files of `settings` now. On failure what was in use stays in use, with the files it came from.
+    pub(super) fn reload(&self, settings: TlsSettings) -> Result<(), TlsError> {
+        let seen = stamps(&settings);
+        let loaded = read_all(&settings);
         let mut current = self.lock();
-        current.settings = settings;
-        current.seen.clear();
-        current.look();
-        current.problem.as_ref().map_or(Ok(()), |(_, problem)| Err(problem.clone()))
+        let loaded = loaded.inspect_err(|_| {
+            if settings == current.settings {
+                current.seen.clear();
+                current.look();
+            }
+        })?;
+        if loaded.leaf != current.loaded.leaf {
+            tracing::info!(certificate = %loaded.facts, sha256 = %loaded.facts.sha256, "new certificate in use");
+        }
+        *current = Current { settings, loaded, problem: None, looked: Instant::now(), seen };
+        Ok(())
     }
 
     pub(super) fn state(&self) -> CertificateState {
@@ -302,7 +311,7 @@ mod tests {
         let foreign = write_pair(other.path(), "two.local");
         std::fs::copy(&foreign.certificate, &settings.certificate).unwrap();
         let refused = tls.reload(settings.clone()).unwrap_err();
-        assert!(refused.contains("does not belong to the private key"), "{refused}");
+        assert!(refused.to_string().contains("does not belong to the private key"), "{refused}");
         assert_eq!(tls.state().facts.dns_names, ["one.local"]);
         assert!(tls.state().problem.is_some());
 

@@ -103,6 +103,7 @@ pub struct Metrics {
     cache_misses: AtomicU64,
     decoders: Labelled,
     software_fallbacks: AtomicU64,
+    read_backs: Labelled,
     tokens_prompt: AtomicU64,
     tokens_completion: AtomicU64,
     watchdog_pings: AtomicU64,
@@ -157,6 +158,11 @@ impl Metrics {
         add(&self.software_fallbacks, u64::from(fell_back));
     }
 
+    /// A row was read back after a slow save: `same`, `restored`, `changed` or `unread`.
+    pub fn read_back(&self, outcome: &str) {
+        self.read_backs.add(&[("outcome", outcome)]);
+    }
+
     /// The model counted tokens.
     pub fn tokens(&self, prompt: u64, completion: u64) {
         add(&self.tokens_prompt, prompt);
@@ -193,6 +199,7 @@ impl Metrics {
             "Frames decoded in software though hardware was wanted.",
             &self.software_fallbacks,
         );
+        page.labelled("edgelabel_read_backs_total", "Rows read back after a slow save, by what they held.", &self.read_backs);
         page.head("edgelabel_model_tokens_total", "counter", "Tokens as counted by the model endpoint.");
         page.line("edgelabel_model_tokens_total", "direction=\"prompt\"", get(&self.tokens_prompt));
         page.line("edgelabel_model_tokens_total", "direction=\"completion\"", get(&self.tokens_completion));

@@ -94,7 +94,7 @@ impl House {
         change(&mut settings);
         let anchor = Mutex::new(write_certificate(&tls, "box.local"));
         let listeners = Listeners::bind(&settings.listen).unwrap();
-        let pool = Arc::new(Pool::new(limits, work).unwrap());
+        let pool = Arc::new(Pool::new(limits, move |trigger, _| work(trigger)).unwrap());
         let server = Server::start(&settings, listeners, pool, Arc::new(Metrics::default())).unwrap();
         Self { address: server.addresses()[0], settings, server: Some(server), tls, anchor, _dir: dir }
     }
