@@ -57,6 +57,24 @@ tls-report: deps $(VENV)-tls/ready ## Judge the TLS of the real daemon with ssly
 hostile: deps ## Only the hostile callers, with their table
 	@scripts/suites hostile
 
+.PHONY: kill-test
+kill-test: deps ## kill -9 the daemon at 200 random moments of a trigger (KILLS=n, SEED=n): nothing lost, nothing doubled
+	@EDGELABEL_KILLS=$(or $(KILLS),200) EDGELABEL_SEED=$(SEED) scripts/suites kill
+
+.PHONY: soak
+soak: deps ## 20 minutes of triggers under random faults (SOAK=seconds, SEED=n): all accounted for, memory flat
+	@EDGELABEL_SOAK=$(or $(SOAK),1200) EDGELABEL_SEED=$(SEED) scripts/suites soak
+
+.PHONY: kill-short soak-short
+kill-short: ## 25 rounds of kill-test
+	@$(MAKE) --no-print-directory kill-test KILLS=25
+soak-short: ## Two minutes of soak
+	@$(MAKE) --no-print-directory soak SOAK=120
+
+.PHONY: faults
+faults: deps ## Provoke every fault of every upstream call and write what comes of it into docs/faults.md
+	EDGELABEL_REFRESH=1 cargo test --release --test it every_fault_of_every_call -- --nocapture
+
 .PHONY: lint
 lint: deps ## Formatting, clippy without warnings, shell scripts
 	@scripts/suites lint

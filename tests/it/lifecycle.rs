@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::spine::World;
+use crate::support::backend::Call;
+use crate::support::caller::Caller;
+use crate::support::faults::Fault;
+use crate::support::model::StandIn;
 
 #[test]
 fn a_trigger_in_flight_is_finished_after_sigterm_and_a_new_one_is_sent_away() {
@@ -31,6 +35,98 @@ fn a_trigger_in_flight_is_finished_after_sigterm_and_a_new_one_is_sent_away() {
     let status = daemon.wait_exit(Duration::from_secs(10));
     assert_eq!(status.code(), Some(0));
     assert_eq!(world.answers(&world.fixture.image, "Cls+Scen").len(), 1);
+}
+
+#[test]
+fn a_connection_that_has_sent_nothing_is_told_of_the_end_and_the_journal_is_in_order() {
+    let world = World::new();
+    let mut daemon = world.setup().agent("/", "Scene description", "").start();
+    world.model.quirks(|quirks| quirks.thinking_time = Duration::from_millis(2500));
+    let body = serde_json::json!({"projectHash": world.fixture.project, "dataHash": world.fixture.video, "frame": 1}).to_string();
+    let mut silent = Caller::connect(&daemon);
+    let mut used = Caller::connect(&daemon);
+    used.ask("/nowhere", "{}").unwrap();
+    assert!(used.read_head().starts_with("HTTP/1.1 404 "));
+    let first = std::thread::scope(|scope| {
+        let in_flight = scope.spawn(|| daemon.trigger("/", &world.fixture.project, &world.fixture.image, 0));
+        daemon.wait_until("the running trigger", Duration::from_secs(10), || daemon.status()["running"] == 1);
+        daemon.signal(Signal::TERM);
+        daemon.wait_until("the drain", Duration::from_secs(5), || daemon.status()["state"] == "draining");
+        for connection in [&mut silent, &mut used] {
+            connection.ask("/", &body).unwrap();
+        }
+        let told = silent.read_to_end();
+        let lower = told.to_ascii_lowercase();
+        assert!(told.starts_with("HTTP/1.1 503 ") && lower.contains("connection: close") && lower.contains("retry-after:"), "{told}");
+        assert!(used.read_to_end().contains("HTTP/1.1 503 "));
+        in_flight.join().unwrap()
+    });
+    assert_eq!(first.status, 200, "{first:?}");
+    // Nobody else is connected, so nothing is waited for.
+    assert_eq!(daemon.wait_exit(Duration::from_secs(3)).code(), Some(0));
+    let wal = daemon.setup.folder().join("journal.db-wal");
+    assert!(std::fs::metadata(wal).map_or(0, |facts| facts.len()) == 0, "the write-ahead log is merged");
+}
+
+#[test]
+fn an_idle_connection_does_not_hold_up_the_end() {
+    let world = World::new();
+    let mut daemon = world.setup().agent("/", "Scene description", "").start();
+    let mut silent = Caller::connect(&daemon);
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait_exit(Duration::from_secs(3)).code(), Some(0));
+    assert_eq!(silent.read_to_end(), "");
+}
+
+#[test]
+fn a_reload_is_taken_whole_or_not_at_all_and_running_triggers_go_on() {
+    let world = World::new();
+    let daemon = world.setup().agent("/", "Scene description", "").start();
+    world.model.quirks(|quirks| quirks.thinking_time = Duration::from_millis(2500));
+    let file = daemon.setup.config_file();
+    let good = std::fs::read_to_string(&file).unwrap();
+    let other_model = StandIn::start(0, None).unwrap();
+    let weather = "\n[[agent]]\npath = \"/weather\"\nclassification = [\"Weather\"]\n";
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| daemon.trigger("/", &world.fixture.project, &world.fixture.image, 0));
+        daemon.wait_until("the running trigger", Duration::from_secs(10), || daemon.status()["running"] == 1);
+        // The agent alone would be fine, but the certificate is not there.
+        std::fs::write(&file, good.replace("certs/server.pem", "certs/none.pem") + weather).unwrap();
+        daemon.signal(Signal::HUP);
+        daemon.wait_until("the refusal", Duration::from_secs(10), || daemon.log().contains("the old one stays in force"));
+        assert!(daemon.log().contains("certs/none.pem"), "{}", daemon.log());
+        assert_eq!(daemon.trigger("/weather", &world.fixture.project, &world.fixture.image, 0).status, 404);
+        // Everything that can change does.
+        let new = good.replace(&world.model.url(), &other_model.url()).replace("[media]", "[media]\nworkers = 1") + weather;
+        std::fs::write(&file, new).unwrap();
+        daemon.signal(Signal::HUP);
+        daemon.wait_until("the new configuration", Duration::from_secs(10), || daemon.log().contains("is in force"));
+        world.click(&daemon, "/weather", &world.fixture.image, 0);
+        assert!(!running.is_finished(), "the reload came too late to be a test");
+        assert_eq!(running.join().unwrap().status, 200);
+    });
+    assert_eq!((world.model.questions().len(), other_model.questions().len()), (1, 1));
+    // The decode workers of before are gone with their last trigger.
+    daemon.wait_until("one worker", Duration::from_secs(10), || daemon.children().len() == 1);
+}
+
+#[test]
+fn two_saves_of_one_row_do_not_cross_when_a_reload_comes_between_them() {
+    let world = World::new();
+    let daemon = world.setup().agent("/", "Scene description", "").start();
+    world.click(&daemon, "/", &world.fixture.video, 0);
+    std::thread::scope(|scope| {
+        // The first has read the row and cannot save it yet; the second starts and would be through before.
+        world.fixture.backend.fail(Call::SaveRow, Fault::RetryAfter(503, "3".into()), 1);
+        let saves = world.fixture.backend.count(Call::SaveRow);
+        let first = scope.spawn(|| daemon.trigger("/", &world.fixture.project, &world.fixture.video, 1));
+        daemon.wait_until("the first save", Duration::from_secs(10), || world.fixture.backend.count(Call::SaveRow) > saves);
+        daemon.signal(Signal::HUP);
+        daemon.wait_until("the reload", Duration::from_secs(3), || daemon.log().contains("is in force"));
+        let second = daemon.trigger("/", &world.fixture.project, &world.fixture.video, 2);
+        assert_eq!((second.status, first.join().unwrap().status), (200, 200));
+    });
+    assert_eq!(world.answers(&world.fixture.video, "Cls+Scen").len(), 3, "one save has undone the other");
 }
 
 #[test]

@@ -5,15 +5,20 @@
 mod support;
 
 mod commands;
+mod conditions;
 mod emulators;
+mod kill;
 mod label_rows;
 mod late;
+mod leaving;
 mod lifecycle;
+mod matrix;
 mod models;
 mod objects;
 mod quirks;
 mod rows;
 mod schemas;
+mod soak;
 mod spine;
 mod statuses;
 mod upstream;

@@ -7,7 +7,7 @@ use crate::support::backend::Call;
 use crate::support::faults::Fault;
 
 /// Puts an answer to Weather on the video, as the SDK writes it.
-fn weather(hash: &str, range: Value, option: (&str, &str, &str)) -> Value {
+pub fn weather(hash: &str, range: Value, option: (&str, &str, &str)) -> Value {
     let (label, value, feature) = option;
     json!({
         "classificationHash": hash, "featureHash": "Cls/Weat", "spaces": {}, "range": range,
@@ -19,7 +19,7 @@ fn weather(hash: &str, range: Value, option: (&str, &str, &str)) -> Value {
     })
 }
 
-const SUNNY: (&str, &str, &str) = ("Sunny", "sunny", "OptSunny");
+pub const SUNNY: (&str, &str, &str) = ("Sunny", "sunny", "OptSunny");
 
 fn put_weather(world: &World, range: Value) {
     world.fixture.backend.edit_row(&world.fixture.video, |row| {
@@ -179,4 +179,70 @@ fn a_row_that_somebody_else_creates_first_is_used() {
     world.click(&daemon, "/", &world.fixture.image, 0);
     assert_eq!(backend.count(Call::CreateRow), 1);
     assert_eq!(world.answers(&world.fixture.image, "Cls+Scen").len(), 1);
+}
+
+/// Lets a save take 1.6 s, and does something to the row meanwhile, when the save has taken effect.
+fn click_with_a_slow_save(world: &World, daemon: &crate::support::daemon::Daemon, meanwhile: impl FnOnce() + Send) {
+    let slow = std::time::Duration::from_millis(1600);
+    world.fixture.backend.fail(Call::SaveRow, Fault::Delay(slow), 1);
+    world.fixture.backend.forget_records();
+    std::thread::scope(|scope| {
+        let click = scope.spawn(|| world.click(daemon, "/", &world.fixture.video, 5));
+        while world.fixture.backend.count(Call::SaveRow) == 0 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        meanwhile();
+        click.join().unwrap();
+    });
+}
+
+#[test]
+fn after_a_slow_save_an_answer_that_an_older_copy_has_overwritten_is_merged_in_again() {
+    let world = World::new();
+    let daemon = world.setup().agent("/", "Weather", "").start();
+    world.model.fix("Weather", "Heavy rain");
+    world.fixture.backend.edit_row(&world.fixture.video, |_| {});
+    let before = world.fixture.backend.row(&world.fixture.video).unwrap();
+    click_with_a_slow_save(&world, &daemon, || {
+        world.fixture.backend.edit_row(&world.fixture.video, |row| {
+            *row = before;
+            row["futureOfRows"] = json!("saved by somebody with an older copy");
+        });
+    });
+    assert_eq!(world.fixture.backend.count(Call::SaveRow), 2);
+    assert_eq!(world.answers(&world.fixture.video, "Cls/Weat").len(), 1);
+    assert_eq!(world.fixture.backend.row(&world.fixture.video).unwrap()["futureOfRows"], "saved by somebody with an older copy");
+    assert_eq!(daemon.metric("edgelabel_read_backs_total", "outcome=\"restored\""), 1.0);
+}
+
+#[test]
+fn after_a_slow_save_what_a_person_made_of_the_answer_stays() {
+    let world = World::new();
+    let daemon = world.setup().agent("/", "Weather", "").start();
+    world.model.fix("Weather", "Heavy rain");
+    click_with_a_slow_save(&world, &daemon, || {
+        world.fixture.backend.edit_row(&world.fixture.video, |row| {
+            let answers = row["classification_answers"].as_object_mut().unwrap();
+            answers.retain(|_, answer| answer["featureHash"] != "Cls/Weat");
+            answers.insert("Person/1".into(), weather("Person/1", json!([[5, 5]]), SUNNY));
+        });
+    });
+    assert_eq!(world.fixture.backend.count(Call::SaveRow), 1);
+    let answers = world.answers(&world.fixture.video, "Cls/Weat");
+    assert_eq!(answers.len(), 1);
+    assert_eq!(attribute(&answers[0], "AttWeath")[0]["name"], "Sunny");
+    assert_eq!(daemon.metric("edgelabel_read_backs_total", "outcome=\"changed\""), 1.0);
+}
+
+#[test]
+fn a_slow_save_that_went_well_costs_one_look_and_a_quick_one_none() {
+    let world = World::new();
+    let daemon = world.setup().agent("/", "Weather", "").start();
+    click_with_a_slow_save(&world, &daemon, || {});
+    // The read before the save, and the one after it; the row was opened by *create*.
+    assert_eq!((world.fixture.backend.count(Call::GetRow), world.fixture.backend.count(Call::SaveRow)), (2, 1));
+    assert_eq!(daemon.metric("edgelabel_read_backs_total", "outcome=\"same\""), 1.0);
+    world.fixture.backend.forget_records();
+    world.click(&daemon, "/", &world.fixture.image, 0);
+    assert_eq!((world.fixture.backend.count(Call::GetRow), daemon.metric("edgelabel_read_backs_total", "")), (1, 1.0));
 }

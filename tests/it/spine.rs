@@ -10,7 +10,7 @@ use crate::support::model::{Picture, StandIn};
 use crate::support::tls::LocalCertificate;
 
 /// GOPs of one second, about as large as a camera's.
-const LONG: &str = "x264enc key-int-max=30 speed-preset=ultrafast bitrate=2000 ! video/x-h264,profile=main ! mp4mux faststart=true";
+pub const LONG: &str = "x264enc key-int-max=30 speed-preset=ultrafast bitrate=2000 ! video/x-h264,profile=main ! mp4mux faststart=true";
 
 pub struct World {
     pub fixture: Fixture,

@@ -1,0 +1,149 @@
+//! Callers who leave before their answer: before the model is asked the trigger ends with them, after that it goes on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::json;
+
+use crate::spine::World;
+use crate::support::backend::Call;
+use crate::support::caller::{Caller, trusting};
+use crate::support::daemon::{Daemon, ORIGIN};
+use crate::support::faults::Fault;
+
+/// How a caller asks and leaves.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// HTTP/1.1: the connection is closed.
+    Http1,
+    /// HTTP/2: the stream is reset, the connection stays.
+    Http2Stream,
+    /// HTTP/2: the connection is closed.
+    Http2Connection,
+}
+
+const WAYS: [Way; 3] = [Way::Http1, Way::Http2Stream, Way::Http2Connection];
+
+fn body(world: &World, frame: u64) -> String {
+    json!({"projectHash": world.fixture.project, "dataHash": world.fixture.video, "frame": frame}).to_string()
+}
+
+fn wait_for(what: &str, done: &dyn Fn() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{what} has not come about");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Asks, and leaves when it is time to.
+fn ask_and_leave(daemon: &Daemon, way: Way, body: &str, is_time: &(dyn Fn() -> bool + Sync)) {
+    if let Way::Http1 = way {
+        let mut caller = Caller::connect(daemon);
+        caller.ask("/", body).unwrap();
+        wait_for("the time to leave", is_time);
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let tcp = tokio::net::TcpStream::connect(("127.0.0.1", daemon.port())).await.unwrap();
+        let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+        let tls = tokio_rustls::TlsConnector::from(trusting(daemon, b"h2")).connect(name, tcp).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tls)).await.unwrap();
+        let driver = tokio::spawn(connection);
+        let request = hyper::Request::post("https://localhost/")
+            .header("origin", ORIGIN)
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body.to_owned())))
+            .unwrap();
+        let answer = sender.send_request(request);
+        let leave = async {
+            while !is_time() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            answer = answer => panic!("answered before it was time to leave: {answer:?}"),
+            () = leave => {}
+        }
+        match way {
+            Way::Http2Connection => driver.abort(),
+            // The connection lives on while the stream's reset reaches the daemon.
+            _ => tokio::time::sleep(Duration::from_millis(500)).await,
+        }
+    });
+}
+
+#[test]
+fn a_caller_who_leaves_before_the_model_is_asked_takes_the_trigger_along() {
+    let world = World::new();
+    let daemon = world.setup().agent("/", "Scene description", "").start();
+    for (number, way) in WAYS.into_iter().enumerate() {
+        world.fixture.backend.forget_records();
+        world.fixture.backend.fail(Call::GetRow, Fault::Delay(Duration::from_millis(1500)), 1);
+        world.fixture.backend.edit_row(&world.fixture.video, |_| {});
+        let opening = || world.fixture.backend.count(Call::GetRow) > 0;
+        ask_and_leave(&daemon, way, &body(&world, number as u64), &opening);
+        let ended = || daemon.metric("edgelabel_triggers_total", "outcome=\"abandoned\"") >= (number + 1) as f64;
+        daemon.wait_until("the end of the trigger", Duration::from_secs(10), ended);
+        assert_eq!(world.fixture.backend.count(Call::SaveRow), 0, "{way:?}");
+    }
+    assert_eq!(world.model.questions().len(), 0);
+    assert_eq!(world.answers(&world.fixture.video, "Cls+Scen").len(), 0);
+    // Nothing is left behind that would keep the next one from running.
+    world.click(&daemon, "/", &world.fixture.video, 0);
+}
+
+#[test]
+fn a_caller_who_leaves_while_the_model_thinks_gets_the_answer_saved_all_the_same() {
+    let world = World::new();
+    let daemon = world.setup().agent("/", "Scene description", "").start();
+    world.model.quirks(|quirks| quirks.thinking_time = Duration::from_millis(900));
+    for (number, way) in WAYS.into_iter().enumerate() {
+        let asked = Arc::new(AtomicBool::new(false));
+        let for_model = Arc::clone(&asked);
+        world.model.meanwhile(move || for_model.store(true, Ordering::SeqCst));
+        ask_and_leave(&daemon, way, &body(&world, number as u64), &|| asked.load(Ordering::SeqCst));
+        let saved = || {
+            world.fixture.backend.row(&world.fixture.video).is_some() && world.answers(&world.fixture.video, "Cls+Scen").len() == number + 1
+        };
+        daemon.wait_until("the saved answer", Duration::from_secs(10), saved);
+    }
+    assert_eq!(world.model.questions().len(), WAYS.len());
+    assert_eq!(daemon.metric("edgelabel_triggers_total", "outcome=\"abandoned\""), 0.0);
+}
+
+#[test]
+fn a_trigger_goes_on_while_one_of_its_two_callers_stays() {
+    let world = World::new();
+    let daemon = world.setup().agent("/", "Scene description", "").start();
+    // Who leaves is the one who asked first, and then the one who joined.
+    for first_leaves in [true, false] {
+        let frame = u64::from(first_leaves);
+        world.fixture.backend.edit_row(&world.fixture.video, |_| {});
+        world.fixture.backend.forget_records();
+        world.fixture.backend.fail(Call::GetRow, Fault::Delay(Duration::from_millis(2000)), 1);
+        let opening = || world.fixture.backend.count(Call::GetRow) > 0;
+        let (mut first, mut second) = (Caller::connect(&daemon), Caller::connect(&daemon));
+        first.ask("/", &body(&world, frame)).unwrap();
+        wait_for("the opening of the row", &opening);
+        second.ask("/", &body(&world, frame)).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        let mut staying = if first_leaves {
+            drop(first);
+            second
+        } else {
+            drop(second);
+            first
+        };
+        let answer = staying.read_head();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert_eq!(world.answers(&world.fixture.video, "Cls+Scen").iter().filter(|a| a["range"] == json!([[frame, frame]])).count(), 1);
+    }
+    assert_eq!(world.model.questions().len(), 2);
+    assert_eq!(daemon.metric("edgelabel_triggers_total", "outcome=\"abandoned\""), 0.0);
+}
