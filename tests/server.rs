@@ -473,12 +473,15 @@ async fn while_draining_running_triggers_finish_and_new_ones_are_told_to_come_ba
     let mut running = house.client().await;
     running.write(post("/", &trigger_body(0)).as_bytes()).await.unwrap();
     let mut idle = house.client().await;
+    let mut idle_http2 = house.http2().await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     house.server().drain();
     // Whoever is connected already, and has sent nothing, is told as well.
     let told = idle.send(&post("/", &trigger_body(2))).await;
     assert_eq!((told.status, told.header("connection")), (503, Some("close")));
     assert!(idle.is_closed_within(Duration::from_secs(4)).await);
+    let (status, headers, _) = door::ask_http2(&mut idle_http2, &trigger_body(3)).await;
+    assert_eq!((status, headers.contains_key("retry-after")), (503, true));
     let refused = house.client().await.send(&post("/", &trigger_body(1))).await;
     assert_eq!((refused.status, refused.header("connection")), (503, Some("close")));
     assert!(refused.header("retry-after").is_some());

@@ -69,6 +69,25 @@ fn a_connection_that_has_sent_nothing_is_told_of_the_end_and_the_journal_is_in_o
 }
 
 #[test]
+fn a_trigger_that_outlasts_the_grace_is_left_behind_and_its_answer_is_not() {
+    let world = World::new();
+    let mut daemon = world.setup().set("server", "shutdown_grace", "\"1s\"").agent("/", "Scene description", "").start();
+    // It is in the middle of its save, which Encord puts off for longer than the grace.
+    world.fixture.backend.fail(Call::SaveRow, Fault::RetryAfter(503, "20".into()), usize::MAX);
+    let body = serde_json::json!({"projectHash": world.fixture.project, "dataHash": world.fixture.image, "frame": 0}).to_string();
+    let mut caller = Caller::connect(&daemon);
+    caller.ask("/", &body).unwrap();
+    daemon.wait_until("the save", Duration::from_secs(10), || world.fixture.backend.count(Call::SaveRow) > 0);
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait_exit(Duration::from_secs(8)).code(), Some(0));
+    assert!(caller.read_to_end().is_empty(), "nobody was told that it is saved");
+    world.fixture.backend.heal();
+    daemon.restart();
+    daemon.wait_until("the late save", Duration::from_secs(20), || daemon.pending().is_empty());
+    assert_eq!(world.answers(&world.fixture.image, "Cls+Scen").len(), 1);
+}
+
+#[test]
 fn an_idle_connection_does_not_hold_up_the_end() {
     let world = World::new();
     let mut daemon = world.setup().agent("/", "Scene description", "").start();
