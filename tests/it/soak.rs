@@ -271,6 +271,8 @@ fn under_random_faults_every_trigger_is_accounted_for() {
         .setup()
         .set("server", "request_budget", "\"10s\"")
         .set("server", "max_waiting_triggers", "4")
+        .set("server.limits", "triggers_per_address", "0")
+        .set("server.limits", "triggers_per_project", "0")
         .set("encord", "timeout", "\"2s\"")
         .set("encord", "ontology_ttl", "\"20s\"")
         .set("model", "timeout", "\"3s\"")
