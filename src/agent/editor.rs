@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::encord::ontology::Topic;
 use crate::encord::{Encord, LabelRow, Ontology, PreparedAnswer, RowKind, RowSummary};
 use crate::journal::Journal;
-use crate::media::{DataType, Frame, Media, Picture, Region, Want};
+use crate::media::{DataType, Frame, Hdr, Media, Picture, Region, Want};
 use crate::model::{Models, Question, Reply};
 use crate::telemetry::Step;
 
@@ -128,6 +128,8 @@ impl EditorAgent {
         report.note(Step::Fetch, milliseconds(frame.timings.fetch));
         report.note(Step::Decode, milliseconds(frame.timings.total - frame.timings.fetch));
         report.decoder = frame.decoder.clone();
+        report.fell_back.clone_from(&frame.fell_back);
+        report.hdr = frame.hdr.map_or("", Hdr::name);
         report.container = frame.container.clone();
         report.bytes = frame.bytes_fetched;
         report.media_requests = frame.requests;

@@ -28,6 +28,10 @@ pub struct Report {
     pub title: String,
     /// Which decoder made the frame.
     pub decoder: String,
+    /// Hardware decoders that failed at the frame before software made it, each with the reason.
+    pub fell_back: Vec<String>,
+    /// The transfer function of a frame with high dynamic range, `pq` or `hlg`; empty for all others.
+    pub hdr: &'static str,
     /// Container of the item.
     pub container: String,
     /// Bytes of media that came over the network.

@@ -96,6 +96,8 @@ fn facts(frame: &Frame, number: u64) -> serde_json::Value {
         "decoder": frame.decoder,
         "container": frame.container,
         "codec": frame.codec,
+        "hdr": frame.hdr,
+        "fell_back": frame.fell_back,
         "bytes_fetched": frame.bytes_fetched,
         "requests": frame.requests,
         "total_bytes": frame.total_bytes,

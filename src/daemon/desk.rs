@@ -116,7 +116,7 @@ impl Desk {
             self.metrics.cache(report.media_requests == 0);
         }
         if !report.decoder.is_empty() {
-            self.metrics.decoded(&report.decoder, false);
+            self.metrics.decoded(&report.decoder, !report.fell_back.is_empty());
         }
         self.metrics.tokens(report.prompt_tokens, report.answer_tokens);
         if let Some(outcome) = report.read_back {
@@ -172,7 +172,8 @@ fn log(trigger: &Trigger, report: &Report, verdict: &Result<Outcome, Error>, tot
     let (outcome, error) = (outcome_word(verdict), verdict.as_ref().err().map(|error| error.message.as_str()).unwrap_or_default());
     tracing::info!(
         request = %trigger.id, outcome, agent = %trigger.agent, project = %trigger.project, data = %trigger.data, frame = trigger.frame,
-        ms = milliseconds(total), steps = %steps.join(" "), decoder = %report.decoder, container = %report.container, bytes = report.bytes,
+        ms = milliseconds(total), steps = %steps.join(" "), decoder = %report.decoder,
+        fell_back = %report.fell_back.join("; "), hdr = report.hdr, container = %report.container, bytes = report.bytes,
         media_requests = report.media_requests, model = %report.model, prompt_tokens = report.prompt_tokens,
         answer_tokens = report.answer_tokens, left_out = ?report.left_out, skipped = ?report.skipped, trace = trigger.trace.as_deref().unwrap_or_default(), error,
         "trigger"

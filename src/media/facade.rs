@@ -11,6 +11,7 @@ use crate::ids::SignedUrl;
 use super::Error;
 use super::bytes::{Item, Span, Store, StoreSettings};
 use super::decode::clips;
+use super::frame::{AssetLink, DataType, Frame, Timings, Want};
 use super::kind::{self, Claims};
 use super::worker::job::{self, JobError, Outcome};
 use super::worker::pool::Pool;
@@ -38,113 +39,6 @@ pub struct Settings {
     pub workers: usize,
     /// The program that has the `decode-worker` command: this binary.
     pub program: PathBuf,
-}
-
-/// What Encord says the item is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DataType {
-    /// One picture: an image, or one of an image group.
-    Image,
-    /// A video.
-    Video,
-}
-
-/// Where an item's bytes are, and what they should be.
-#[derive(Debug, Clone)]
-pub struct AssetLink {
-    /// The signed link.
-    pub url: SignedUrl,
-    /// What Encord says it is.
-    pub data_type: DataType,
-    /// MIME type in the label row, if any; often wrong or missing.
-    pub mime: Option<String>,
-    /// Title as the annotator sees it.
-    pub title: String,
-}
-
-/// A part of the displayed picture, as fractions 0..1 of its width and height.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Region {
-    /// Left edge.
-    pub x: f64,
-    /// Top edge.
-    pub y: f64,
-    /// Width.
-    pub width: f64,
-    /// Height.
-    pub height: f64,
-}
-
-/// Which picture is wanted.
-#[derive(Debug, Clone, Default)]
-pub struct Want {
-    /// 0-based position in presentation order; 0 for a still.
-    pub frame: u64,
-    /// Parts to cut out, one picture each; none means the whole picture.
-    pub regions: Vec<Region>,
-    /// A lossless PNG of full size instead of a JPEG for the model.
-    pub lossless: bool,
-    /// Overrides `Settings::max_image_side` downwards for a model with a smaller window.
-    pub max_side: Option<u32>,
-    /// Instead of `Settings::jpeg_quality`.
-    pub quality: Option<u8>,
-}
-
-/// One encoded picture.
-#[derive(Debug, Clone)]
-pub struct Picture {
-    /// `image/jpeg` or `image/png`.
-    pub mime: &'static str,
-    /// The encoded file.
-    pub bytes: Vec<u8>,
-    /// Pixels across.
-    pub width: u32,
-    /// Pixels down.
-    pub height: u32,
-}
-
-/// Milliseconds per step.
-#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Timings {
-    /// Waiting for bytes.
-    pub fetch: f64,
-    /// Reading the container.
-    pub index: f64,
-    /// Decoding.
-    pub decode: f64,
-    /// Scaling and encoding.
-    pub encode: f64,
-    /// Everything, the wait for a worker included.
-    pub total: f64,
-}
-
-/// A frame with its facts.
-#[derive(Debug, Clone)]
-pub struct Frame {
-    /// The whole picture, or one for each region.
-    pub pictures: Vec<Picture>,
-    /// Width of the displayed picture before scaling.
-    pub width: u32,
-    /// Height of the displayed picture before scaling.
-    pub height: u32,
-    /// Presentation timestamp in seconds; 0 for a still.
-    pub pts_seconds: f64,
-    /// Which decoder made it: `software (avdec_h264)`, `vaapi (vah264dec)`, `still (jpeg)`, …
-    pub decoder: String,
-    /// Hardware decoders that failed at this frame, with the reason, before software made it.
-    pub fell_back: Vec<String>,
-    /// Container, such as `mp4`, `matroska`, `jpeg`.
-    pub container: String,
-    /// Codec, such as `h264`.
-    pub codec: String,
-    /// Bytes that came over the network.
-    pub bytes_fetched: u64,
-    /// Requests to the store.
-    pub requests: u32,
-    /// Size of the whole file.
-    pub total_bytes: u64,
-    /// Milliseconds per step.
-    pub timings: Timings,
 }
 
 /// A decoder of this box, and whether it works.
@@ -263,7 +157,7 @@ impl Media {
         let clip = clips::of(codec).map_or(&[][..], |clip| clip.video);
         let job = FrameJob { frame: clips::FRAME, size: clip.len() as u64, ..self.job(deadline)? };
         let mut bytes = |spans: &[(u64, u64)], _: &Deadline| Ok(clips::cut(clip, spans));
-        match job::run(&self.pool, &self.proofs, &Job::Frame(job), &mut bytes, deadline) {
+        match job::run(&self.pool, &self.proofs, &Job::Frame(job), &[], &mut bytes, deadline) {
             Ok(outcome) => Ok(outcome.facts.decoder),
             Err(JobError::Here(error)) => Err(error),
             Err(JobError::Failed(failure)) => Err(explain(failure, "the built-in clip", clips::FRAME, self.settings.max_pixels)),
@@ -274,13 +168,13 @@ impl Media {
     /// Every decoder of this box for the codecs that hardware is used for, each proven now by decoding a built-in clip.
     pub fn decoders(&self, deadline: &Deadline) -> Result<Vec<DecoderState>, Error> {
         let mut nothing = |_: &[(u64, u64)], _: &Deadline| Ok(Vec::new());
-        let listed = job::run(&self.pool, &self.proofs, &Job::Candidates, &mut nothing, deadline);
+        let listed = job::run(&self.pool, &self.proofs, &Job::Candidates, &[], &mut nothing, deadline);
         let candidates = listed.map_err(|error| Error::Worker(format!("its decoders cannot be listed: {error:?}")))?.candidates;
         let mut states = Vec::new();
         for candidate in candidates {
             let budget_ms = deadline.left()?.as_millis() as u64;
             let job = Job::Prove { candidate: candidate.clone(), budget_ms };
-            let failure = match job::run(&self.pool, &self.proofs, &job, &mut nothing, deadline) {
+            let failure = match job::run(&self.pool, &self.proofs, &job, &[], &mut nothing, deadline) {
                 Ok(_) => None,
                 Err(JobError::Here(error)) => return Err(error),
                 Err(JobError::Failed(failure)) => Some(failure.to_string()),
@@ -322,6 +216,7 @@ impl Media {
             quality: want.quality.unwrap_or(settings.jpeg_quality),
             ..self.job(deadline)?
         };
+        let index = item.index_blob().unwrap_or_default();
         let mut fell_back = Vec::new();
         let mut fetch = Duration::ZERO;
         let mut bytes = |spans: &[(u64, u64)], deadline: &Deadline| {
@@ -332,8 +227,11 @@ impl Media {
         };
         loop {
             job.budget_ms = deadline.left()?.as_millis() as u64;
-            match job::run(&self.pool, &self.proofs, &Job::Frame(job.clone()), &mut bytes, deadline) {
+            match job::run(&self.pool, &self.proofs, &Job::Frame(job.clone()), &index, &mut bytes, deadline) {
                 Ok(mut outcome) => {
+                    if let Some(index) = outcome.index.take() {
+                        item.store_index_blob(&index);
+                    }
                     outcome.facts.fell_back.splice(0..0, fell_back);
                     return Ok(frame(outcome, fetch));
                 }
@@ -379,6 +277,7 @@ fn frame(outcome: Outcome, fetch: Duration) -> Frame {
         decoder: facts.decoder,
         container: facts.container,
         codec: facts.codec,
+        hdr: facts.hdr,
         fell_back: facts.fell_back,
         bytes_fetched: 0,
         requests: 0,

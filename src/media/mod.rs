@@ -4,6 +4,7 @@ pub mod bytes;
 pub mod decode;
 pub mod error;
 pub mod facade;
+pub mod frame;
 pub mod index;
 pub mod kind;
 pub mod source;
@@ -11,4 +12,5 @@ pub mod still;
 pub mod worker;
 
 pub use error::Error;
-pub use facade::{AssetLink, DataType, DecoderState, Frame, Media, Picture, Region, Settings, Timings, Want};
+pub use facade::{DecoderState, Media, Settings};
+pub use frame::{AssetLink, DataType, Frame, Hdr, Picture, Region, Timings, Want};

@@ -58,11 +58,15 @@ impl Bench {
 
     /// Which decoder made the frame; it must be the right frame.
     fn decoder(&self, setting: &str, fakes: &str) -> String {
+        self.facts(setting, fakes)["decoder"].as_str().unwrap().to_owned()
+    }
+
+    /// What is told of the frame; it must be the right frame.
+    fn facts(&self, setting: &str, fakes: &str) -> serde_json::Value {
         let output = self.frame(setting, fakes);
         assert!(output.status.success(), "{fakes}: {}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(clip::shown(&std::fs::read(self.picture()).unwrap()), 23, "{fakes}");
-        let facts: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        facts["decoder"].as_str().unwrap().to_owned()
+        serde_json::from_slice(&output.stdout).unwrap()
     }
 
     fn error(&self, setting: &str, fakes: &str) -> String {
@@ -93,8 +97,14 @@ fn hardware_that_fails_its_proof_is_left_out() {
 #[test]
 fn hardware_that_fails_in_the_middle_is_made_good_by_software() {
     let bench = Bench::new();
-    assert_eq!(bench.decoder("auto", "vah264dec:middle"), "software (avdec_h264)");
-    assert_eq!(bench.decoder("auto", "vah264dec:crash"), "software (avdec_h264)");
+    for (fakes, said) in [("vah264dec:middle", "the device is gone"), ("vah264dec:crash", "crashed")] {
+        let facts = bench.facts("auto", fakes);
+        assert_eq!(facts["decoder"], "software (avdec_h264)", "{fakes}");
+        let fell_back = facts["fell_back"].as_array().unwrap();
+        let told = fell_back.first().and_then(|why| why.as_str()).unwrap_or_default();
+        assert!(fell_back.len() == 1 && told.starts_with("vah264dec: ") && told.contains(said), "{fakes}: {fell_back:?}");
+    }
+    assert_eq!(bench.facts("auto", "vah264dec:wrong")["fell_back"].as_array().map(Vec::len), Some(0), "it was never relied on");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Which picture comes, and in which form.
 
-use edgelabel::media::{Error, Region, Want};
+use edgelabel::media::{Error, Hdr, Region, Want};
 
 use super::{clip, media, soon, whole};
 
@@ -124,4 +124,15 @@ fn a_picture_over_the_bound_is_refused() {
     let settings = edgelabel::media::Settings { max_pixels: 160 * 96 - 1, ..super::settings(dir.path()) };
     let error = edgelabel::media::Media::new(settings).unwrap().frame_of_file(&path, &whole(2), &soon()).unwrap_err();
     assert!(matches!(error, Error::TooLarge { pixels: 15360, .. }), "{error}");
+}
+
+#[test]
+fn high_dynamic_range_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let media = media(dir.path());
+    for (colorimetry, expected) in [("bt2100-hlg", Some(Hdr::Hlg)), ("bt2100-pq", Some(Hdr::Pq)), ("bt709", None)] {
+        let pipeline = format!("capssetter caps=video/x-raw,colorimetry={colorimetry} ! x264enc ! mp4mux");
+        let path = clip::make(dir.path(), &format!("{colorimetry}.mp4"), 2, &pipeline);
+        assert_eq!(media.frame_of_file(&path, &whole(1), &soon()).unwrap().hdr, expected);
+    }
 }

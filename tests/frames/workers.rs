@@ -18,12 +18,11 @@ fn pool(dir: &Path) -> Pool {
     Pool::new(PROGRAM.into(), dir, 1).unwrap()
 }
 
-/// Frame 3 of the built-in clip; `interfere` is called with the worker's process id when it asks for the first bytes.
-fn frame_of_clip(pool: &Pool, deadline: &Deadline, interfere: impl Fn(Pid)) -> Result<(), JobError> {
-    let video = clips::of("h264").unwrap().video;
-    let job = FrameJob {
-        frame: 3,
-        size: video.len() as u64,
+/// A frame of an item of `size` bytes, in software.
+fn frame_job(frame: u64, size: usize) -> FrameJob {
+    FrameJob {
+        frame,
+        size: size as u64,
         regions: Vec::new(),
         lossless: false,
         max_side: 1000,
@@ -33,13 +32,19 @@ fn frame_of_clip(pool: &Pool, deadline: &Deadline, interfere: impl Fn(Pid)) -> R
         proven: Vec::new(),
         left_out: Vec::new(),
         budget_ms: 60_000,
-    };
+    }
+}
+
+/// Frame 3 of the built-in clip; `interfere` is called with the worker's process id when it asks for the first bytes.
+fn frame_of_clip(pool: &Pool, deadline: &Deadline, interfere: impl Fn(Pid)) -> Result<(), JobError> {
+    let video = clips::of("h264").unwrap().video;
+    let job = frame_job(3, video.len());
     let worker = pool.idle()[0];
     let mut bytes = |spans: &[(u64, u64)], _: &Deadline| {
         interfere(Pid::from_raw(worker as i32).unwrap());
         Ok(clips::cut(video, spans))
     };
-    job::run(pool, &Proofs::default(), &Job::Frame(job), &mut bytes, deadline).map(|outcome| assert_eq!(outcome.pictures.len(), 1))
+    job::run(pool, &Proofs::default(), &Job::Frame(job), &[], &mut bytes, deadline).map(|outcome| assert_eq!(outcome.pictures.len(), 1))
 }
 
 #[test]
@@ -51,6 +56,30 @@ fn a_worker_serves_many_jobs() {
         frame_of_clip(&pool, &soon(), |_| {}).unwrap();
     }
     assert_eq!(pool.idle(), first);
+}
+
+#[test]
+fn a_kept_sample_table_is_not_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let pool = pool(dir.path());
+    let video = clips::of("h264").unwrap().video;
+    let mut index = Vec::new();
+    for kept in [false, true] {
+        let mut asked = Vec::new();
+        let mut bytes = |spans: &[(u64, u64)], _: &Deadline| {
+            asked.extend_from_slice(spans);
+            Ok(clips::cut(video, spans))
+        };
+        let outcome = job::run(&pool, &Proofs::default(), &Job::Frame(frame_job(3, video.len())), &index, &mut bytes, &soon()).unwrap();
+        assert_eq!(outcome.pictures.len(), 1);
+        assert_eq!(asked.iter().any(|span| span.0 == 0), !kept, "{asked:?}");
+        assert_eq!(outcome.index.is_none(), kept);
+        index = outcome.index.unwrap_or_default();
+    }
+    // What is no table is no harm.
+    let mut bytes = |spans: &[(u64, u64)], _: &Deadline| Ok(clips::cut(video, spans));
+    let job = Job::Frame(frame_job(3, video.len()));
+    assert!(job::run(&pool, &Proofs::default(), &job, b"edgetab\x01nonsense", &mut bytes, &soon()).unwrap().index.is_some());
 }
 
 #[test]
@@ -95,20 +124,8 @@ fn bytes_that_cannot_be_had_leave_the_worker_unharmed() {
     let first = pool.idle();
     let gone = || Error::Store { host: "store.example".into(), cause: "reset".into() };
     let mut bytes = |_: &[(u64, u64)], _: &Deadline| Err(gone());
-    let job = Job::Frame(FrameJob {
-        frame: 0,
-        size: 1000,
-        regions: Vec::new(),
-        lossless: false,
-        max_side: 1000,
-        quality: 90,
-        max_pixels: 1_000_000,
-        decoder: "software".to_owned(),
-        proven: Vec::new(),
-        left_out: Vec::new(),
-        budget_ms: 60_000,
-    });
-    let error = job::run(&pool, &Proofs::default(), &job, &mut bytes, &soon()).unwrap_err();
+    let job = Job::Frame(frame_job(0, 1000));
+    let error = job::run(&pool, &Proofs::default(), &job, &[], &mut bytes, &soon()).unwrap_err();
     assert!(matches!(error, JobError::Here(Error::Store { .. })), "{error:?}");
     assert_eq!(pool.idle(), first);
 }
@@ -118,10 +135,10 @@ fn a_program_that_is_no_worker_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let pool = Pool::new("/bin/true".into(), dir.path(), 1).unwrap();
     let mut bytes = |_: &[(u64, u64)], _: &Deadline| Ok(Vec::new());
-    let error = job::run(&pool, &Proofs::default(), &Job::Candidates, &mut bytes, &soon()).unwrap_err();
+    let error = job::run(&pool, &Proofs::default(), &Job::Candidates, &[], &mut bytes, &soon()).unwrap_err();
     assert!(matches!(error, JobError::Here(Error::Worker(_))), "{error:?}");
     let pool = Pool::new("/nowhere/edgelabel".into(), dir.path(), 1).unwrap();
-    let error = job::run(&pool, &Proofs::default(), &Job::Candidates, &mut bytes, &soon()).unwrap_err();
+    let error = job::run(&pool, &Proofs::default(), &Job::Candidates, &[], &mut bytes, &soon()).unwrap_err();
     let JobError::Here(Error::Worker(cause)) = error else { panic!("{error:?}") };
     assert!(cause.contains("/nowhere/edgelabel"), "{cause}");
 }

@@ -5,6 +5,7 @@ use gstreamer_video as gst_video;
 
 use gst_video::{VideoColorMatrix, VideoColorPrimaries, VideoColorRange, VideoColorimetry, VideoTransferFunction};
 
+use crate::media::Hdr;
 use crate::media::index::Colour;
 
 /// The colour of a decoded picture; nothing in it is unknown any more.
@@ -30,6 +31,15 @@ pub(super) fn of(caps: &gst::CapsRef, info: &gst_video::VideoInfo, container: &C
         first(transfer, VideoTransferFunction::Unknown, VideoTransferFunction::Bt709),
         first(primaries, VideoColorPrimaries::Unknown, VideoColorPrimaries::Bt709),
     )
+}
+
+/// The transfer function, if it is one of high dynamic range.
+pub(super) fn hdr(colorimetry: &VideoColorimetry) -> Option<Hdr> {
+    match colorimetry.transfer() {
+        VideoTransferFunction::Smpte2084 => Some(Hdr::Pq),
+        VideoTransferFunction::AribStdB67 => Some(Hdr::Hlg),
+        _ => None,
+    }
 }
 
 fn unknown() -> VideoColorimetry {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::media::source::Source;
-use crate::media::worker::protocol::{FromWorker, Job, MAX_READ, MAX_SPANS, ToWorker};
+use crate::media::worker::protocol::{FromWorker, Job, MAX_INDEX, MAX_READ, MAX_SPANS, ToWorker};
 use crate::media::worker::wire::{Wire, WireError};
 
 /// The connection to the daemon; clones share it.
@@ -35,13 +35,13 @@ impl Link {
         self.shared.wire.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the next job, however long that takes.
-    pub(super) fn next_job(&self) -> Result<Job, WireError> {
-        let (message, _) = self.wire().receive(0, None)?;
+    /// Waits for the next job, however long that takes. With it comes what is kept of the item's index.
+    pub(super) fn next_job(&self) -> Result<(Job, Vec<u8>), WireError> {
+        let (message, index) = self.wire().receive(MAX_INDEX, None)?;
         let ToWorker::Job(job) = message else { return Err(WireError::Form("bytes that nobody asked for".to_owned())) };
         self.shared.refused.store(false, Ordering::Relaxed);
         self.shared.waited.store(0, Ordering::Relaxed);
-        Ok(job)
+        Ok((job, index))
     }
 
     /// Sends a message to the daemon.

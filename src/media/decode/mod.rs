@@ -6,6 +6,7 @@
 mod choice;
 pub mod clips;
 mod colour;
+mod damage;
 mod disposable;
 mod elements;
 mod hardware;
@@ -27,7 +28,7 @@ use self::link::Link;
 use self::picture::{Display, Encoded, Rgb};
 use super::index::{self, Found, IndexError, SampleTable};
 use super::still::{self, StillError};
-use super::worker::protocol::{Candidate, Facts, Failure, FrameJob, FromWorker, Job};
+use super::worker::protocol::{Candidate, Facts, Failure, FrameJob, FromWorker, Job, MAX_INDEX};
 use super::worker::wire::WireError;
 use crate::deadline::Deadline;
 
@@ -51,18 +52,19 @@ pub fn serve() -> Result<(), StartError> {
     rustix::net::getsockname(&socket).map_err(|e| StartError::NotASocket(e.into()))?;
     // Scans the plugins if need be, for which it starts a helper program: the last time that this process may.
     gst::init()?;
+    damage::listen();
     let uncontained = sandbox::enclose();
     watch::exit_with_the_daemon(&socket).map_err(StartError::NotASocket)?;
     let link = Link::new(UnixStream::from(socket));
     link.send(&FromWorker::Ready { uncontained }, &[])?;
     loop {
-        let job = match link.next_job() {
+        let (job, index) = match link.next_job() {
             Ok(job) => job,
             Err(WireError::Closed) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
         match job {
-            Job::Frame(job) => answer_frame(&link, &job)?,
+            Job::Frame(job) => answer_frame(&link, &job, &index)?,
             Job::Candidates => link.send(&FromWorker::Candidates(hardware::all()), &[])?,
             Job::Prove { candidate, budget_ms } => {
                 let budget = Duration::from_millis(budget_ms);
@@ -74,8 +76,8 @@ pub fn serve() -> Result<(), StartError> {
     }
 }
 
-fn answer_frame(link: &Link, job: &FrameJob) -> Result<(), WireError> {
-    match frame(link, job) {
+fn answer_frame(link: &Link, job: &FrameJob, index: &[u8]) -> Result<(), WireError> {
+    match frame(link, job, index) {
         Ok((facts, pictures)) => {
             for picture in pictures {
                 let header = FromWorker::Picture { png: picture.png, width: picture.width, height: picture.height };
@@ -89,12 +91,12 @@ fn answer_frame(link: &Link, job: &FrameJob) -> Result<(), WireError> {
     }
 }
 
-fn frame(link: &Link, job: &FrameJob) -> Result<(Facts, Vec<Encoded>), Failure> {
+fn frame(link: &Link, job: &FrameJob, index: &[u8]) -> Result<(Facts, Vec<Encoded>), Failure> {
     let budget = Duration::from_millis(job.budget_ms);
     sandbox::limit_cpu(budget);
     let deadline = Deadline::after(budget);
     let clock = Clock::start(link);
-    let found = index::read(&mut link.source(job.size)).map_err(unreadable)?;
+    let found = find(link, job, index)?;
     let index_ms = clock.lap(link);
     let clock = Clock::start(link);
     let (mut facts, picture) = match found {
@@ -106,10 +108,26 @@ fn frame(link: &Link, job: &FrameJob) -> Result<(Facts, Vec<Encoded>), Failure> 
     };
     (facts.index_ms, facts.decode_ms) = (index_ms, clock.lap(link));
     (facts.width, facts.height) = picture.displayed();
+    facts.hdr = picture.hdr;
     let clock = Clock::start(link);
     let pictures = picture.encode(job)?;
     facts.encode_ms = clock.lap(link);
     Ok((facts, pictures))
+}
+
+/// What the item is: from the table that an earlier job left, or else from the file.
+fn find(link: &Link, job: &FrameJob, index: &[u8]) -> Result<Found, Failure> {
+    if let Some(table) = SampleTable::from_bytes(index) {
+        return Ok(Found::Table(Box::new(table)));
+    }
+    let found = index::read(&mut link.source(job.size)).map_err(unreadable)?;
+    if let Found::Table(table) = &found {
+        let bytes = table.to_bytes();
+        if bytes.len() <= MAX_INDEX {
+            link.send(&FromWorker::Index, &bytes).map_err(|error| Failure::Internal(error.to_string()))?;
+        }
+    }
+    Ok(found)
 }
 
 fn from_table(link: &Link, job: &FrameJob, table: &SampleTable, deadline: &Deadline) -> Result<(Facts, Rgb), Failure> {
@@ -180,7 +198,7 @@ fn from_still(link: &Link, job: &FrameJob, index_ms: f64) -> Result<(Facts, Vec<
     let pictures = match still.passthrough {
         Some(bytes) if !whole => vec![Encoded { png: false, bytes, width: still.width, height: still.height }],
         Some(_) => return Err(Failure::Internal("a still without pixels".to_owned())),
-        None => Rgb { pixels: still.rgb, width: still.width, height: still.height, aspect: (1, 1) }.encode(job)?,
+        None => Rgb { pixels: still.rgb, width: still.width, height: still.height, aspect: (1, 1), hdr: None }.encode(job)?,
     };
     facts.encode_ms = clock.lap(link);
     Ok((facts, pictures))

@@ -8,6 +8,7 @@ use gst_video::prelude::*;
 
 use super::colour;
 use super::pipeline::internal;
+use crate::media::Hdr;
 use crate::media::index::{Colour, Crop, Turn};
 use crate::media::still::encode;
 use crate::media::worker::protocol::{Failure, FrameJob, Rectangle};
@@ -29,6 +30,8 @@ pub(super) struct Rgb {
     pub(super) height: u32,
     /// Width : height of one pixel.
     pub(super) aspect: (u32, u32),
+    /// Set where the code values are those of a high dynamic range.
+    pub(super) hdr: Option<Hdr>,
 }
 
 /// An encoded picture.
@@ -52,10 +55,11 @@ pub(super) fn rgb(sample: &gst::Sample, display: &Display, max_pixels: u64) -> R
     let own_aspect = (par.numer().max(1) as u32, par.denom().max(1) as u32);
     let aspect = display.pixel_aspect.filter(|a| a.0 > 0 && a.1 > 0).unwrap_or(own_aspect);
     let window = window(&info, display.crop);
-    let upright = convert(buffer, caps, &info, window, &display.colour)?;
+    let colorimetry = colour::of(caps, &info, &display.colour);
+    let upright = convert(buffer, &info, window, &colorimetry)?;
     let (pixels, width, height) = turned(upright, window.width as usize, window.height as usize, display.turn);
     let sideways = display.turn.clockwise % 180 == 90;
-    Ok(Rgb { pixels, width, height, aspect: if sideways { (aspect.1, aspect.0) } else { aspect } })
+    Ok(Rgb { pixels, width, height, aspect: if sideways { (aspect.1, aspect.0) } else { aspect }, hdr: colour::hdr(&colorimetry) })
 }
 
 /// The part that is shown, within the decoded picture.
@@ -68,12 +72,10 @@ fn window(info: &gst_video::VideoInfo, crop: Option<Crop>) -> Crop {
 
 fn convert(
     buffer: gst::Buffer,
-    caps: &gst::CapsRef,
     info: &gst_video::VideoInfo,
     window: Crop,
-    container: &Colour,
+    colorimetry: &gst_video::VideoColorimetry,
 ) -> Result<Vec<u8>, Failure> {
-    let colorimetry = colour::of(caps, info, container);
     // Some decoders call green, blue and red Y, Cb and Cr.
     let format = match (info.format(), colorimetry.matrix()) {
         (VideoFormat::Y444, gst_video::VideoColorMatrix::Rgb) => VideoFormat::Gbr,
@@ -82,7 +84,7 @@ fn convert(
         (format, _) => format,
     };
     let from = gst_video::VideoInfo::builder(format, info.width(), info.height())
-        .colorimetry(&colorimetry)
+        .colorimetry(colorimetry)
         .chroma_site(info.chroma_site())
         .interlace_mode(info.interlace_mode())
         .build()
@@ -100,7 +102,7 @@ fn convert(
     config.set_dither_method(gst_video::VideoDitherMethod::None);
     let converter = gst_video::VideoConverter::new(&from, &to, Some(config)).map_err(internal)?;
 
-    let input = gst_video::VideoFrame::from_buffer_readable(buffer, &from).map_err(|_| internal("a picture that cannot be mapped"))?;
+    let input = gst_video::VideoFrame::from_buffer_readable(buffer, info).map_err(|_| internal("a picture that cannot be mapped"))?;
     let target = gst::Buffer::with_size(to.size()).map_err(internal)?;
     let mut output = gst_video::VideoFrame::from_buffer_writable(target, &to).map_err(|_| internal("no room for the picture"))?;
     converter.frame(&input, &mut output);
@@ -178,7 +180,7 @@ impl Rgb {
         let ((left, right), (top, bottom)) = (edges(x, width, self.width), edges(y, height, self.height));
         let row = self.width as usize * 3;
         let pixels = (top..bottom).flat_map(|line| &self.pixels[line * row + left * 3..line * row + right * 3]).copied().collect();
-        Self { pixels, width: (right - left) as u32, height: (bottom - top) as u32, aspect: self.aspect }
+        Self { pixels, width: (right - left) as u32, height: (bottom - top) as u32, aspect: self.aspect, hdr: self.hdr }
     }
 
     fn write(self, job: &FrameJob) -> Result<Encoded, Failure> {

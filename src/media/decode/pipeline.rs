@@ -9,7 +9,9 @@ use gstreamer as gst;
 use gstreamer_app as gst_app;
 
 use gst::prelude::*;
+use gstreamer_video as gst_video;
 
+use super::damage;
 use crate::deadline::Deadline;
 use crate::media::worker::protocol::Failure;
 
@@ -26,6 +28,8 @@ pub(super) struct Chain<'a> {
     pub(super) decoder: &'a str,
     /// Element that brings its pictures from device memory.
     pub(super) download: Option<&'a str>,
+    /// One picture after the other, so that what the decoder complains of is known to be about the picture at hand.
+    pub(super) one_by_one: bool,
 }
 
 /// A coded sample.
@@ -56,7 +60,7 @@ pub(super) fn decode(chain: &Chain<'_>, samples: &[Fed], ticket: u32, nth: usize
     let mut earlier = 0;
     loop {
         let sample = running.next(deadline)?.ok_or_else(|| Failure::Broken("its decoder did not deliver the picture".to_owned()))?;
-        let Some(came) = sample.buffer().and_then(|buffer| buffer.pts()).map(|pts| (pts.nseconds() / TICKET.nseconds()) as u32) else {
+        let Some(came) = sample.buffer().and_then(|buffer| buffer.pts()).map(ticket_of) else {
             return Err(internal("the decoder lost a timestamp"));
         };
         due.remove(&came);
@@ -67,6 +71,10 @@ pub(super) fn decode(chain: &Chain<'_>, samples: &[Fed], ticket: u32, nth: usize
             earlier += 1;
         }
     }
+}
+
+fn ticket_of(pts: gst::ClockTime) -> u32 {
+    (pts.nseconds() / TICKET.nseconds()) as u32
 }
 
 /// Refuses a picture before which others were lost: players count those or not, so nobody knows which number it has.
@@ -106,6 +114,12 @@ impl Running {
         elements.extend(chain.parser.map(make).transpose()?);
         let decoder = make(chain.decoder)?;
         tune(&decoder);
+        if chain.one_by_one {
+            if decoder.has_property("max-threads") {
+                decoder.set_property("max-threads", 1_i32);
+            }
+            damage::follow(&decoder, ticket_of);
+        }
         elements.push(decoder);
         elements.extend(chain.download.map(make).transpose()?);
         elements.push(sink.clone().upcast());
@@ -138,7 +152,21 @@ pub(super) fn picture_sink() -> gst_app::AppSink {
     let sink = gst_app::AppSink::builder().sync(false).max_buffers(1).caps(&caps).build();
     sink.set_property("enable-last-sample", false);
     sink.set_property("qos", false);
+    take_padded_pictures(&sink);
     sink
+}
+
+/// Tells decoders that lines may be longer than pictures are wide, as decoders need them. Otherwise each picture, wanted or
+/// not, would be copied once more.
+fn take_padded_pictures(sink: &gst_app::AppSink) {
+    let Some(pad) = sink.static_pad("sink") else { return };
+    pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
+        let Some(gst::QueryViewMut::Allocation(query)) = info.query_mut().map(gst::QueryRef::view_mut) else {
+            return gst::PadProbeReturn::Ok;
+        };
+        query.add_allocation_meta::<gst_video::VideoMeta>(None);
+        gst::PadProbeReturn::Handled
+    });
 }
 
 /// The next picture of a pipeline; `None` at the end of the stream.

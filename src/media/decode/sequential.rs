@@ -8,6 +8,7 @@ use gstreamer_app as gst_app;
 
 use gst::prelude::*;
 
+use super::damage::{self, Beginnings};
 use super::elements;
 use super::link::Link;
 use super::pipeline::{self, internal, make, picture_sink, tune};
@@ -31,6 +32,7 @@ pub(super) struct Counted {
 
 /// Decodes the first video stream of an item of `size` bytes until picture `frame`, from 0.
 pub(super) fn decode(link: &Link, size: u64, frame: u64, deadline: &Deadline) -> Result<Counted, Failure> {
+    damage::forget();
     let running = Running::start(link, size)?;
     let mut first = None;
     let mut count = 0;
@@ -50,7 +52,10 @@ pub(super) fn decode(link: &Link, size: u64, frame: u64, deadline: &Deadline) ->
         let pts = sample.buffer().and_then(|b| b.pts());
         let start = *first.get_or_insert(pts);
         if count == frame {
-            let (decoder, codec) = running.chosen();
+            let Taken { decoder, codec, beginnings } = running.chosen();
+            if beginnings.damage_since() {
+                return Err(Failure::Broken("the picture, or one that it is made from, is damaged".to_owned()));
+            }
             let seconds = pts.zip(start).map_or(0.0, |(pts, start)| pts.saturating_sub(start).nseconds() as f64 / 1e9);
             return Ok(Counted { sample: pipeline::whole(sample)?, decoder, codec, seconds });
         }
@@ -68,10 +73,17 @@ struct Running {
 /// What became of the streams in the file.
 #[derive(Default)]
 struct Choice {
-    /// Decoder and codec of the stream that was taken.
-    taken: Option<(String, String)>,
+    taken: Option<Taken>,
     /// Why no stream was taken.
     failure: Option<Failure>,
+}
+
+/// The stream that was taken.
+#[derive(Clone, Default)]
+struct Taken {
+    decoder: String,
+    codec: String,
+    beginnings: Beginnings,
 }
 
 impl Running {
@@ -92,7 +104,7 @@ impl Running {
         Ok(running)
     }
 
-    fn chosen(&self) -> (String, String) {
+    fn chosen(&self) -> Taken {
         self.chosen.lock().unwrap_or_else(PoisonError::into_inner).taken.clone().unwrap_or_default()
     }
 
@@ -211,7 +223,7 @@ fn is_video(caps: &gst::CapsRef) -> bool {
     caps.structure(0).is_some_and(|s| s.name().starts_with("video/") || s.name() == "image/jpeg")
 }
 
-fn attach(pipeline: &gst::Pipeline, pad: &gst::Pad, caps: &gst::Caps, sink: &gst_app::AppSink) -> Result<(String, String), Failure> {
+fn attach(pipeline: &gst::Pipeline, pad: &gst::Pad, caps: &gst::Caps, sink: &gst_app::AppSink) -> Result<Taken, Failure> {
     let name = elements::decoder_for(caps)?;
     let decoder = make(&name)?;
     tune(&decoder);
@@ -220,7 +232,7 @@ fn attach(pipeline: &gst::Pipeline, pad: &gst::Pad, caps: &gst::Caps, sink: &gst
     decoder.sync_state_with_parent().map_err(internal)?;
     let target = decoder.static_pad("sink").ok_or_else(|| internal("a decoder without a sink"))?;
     pad.link(&target).map_err(internal)?;
-    Ok((name, codec_name(caps)))
+    Ok(Taken { decoder: name, codec: codec_name(caps), beginnings: Beginnings::of(&decoder) })
 }
 
 fn discard(pipeline: &gst::Pipeline, pad: &gst::Pad) -> Result<(), Failure> {

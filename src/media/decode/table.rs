@@ -2,6 +2,7 @@
 
 use gstreamer as gst;
 
+use super::damage;
 use super::disposable;
 use super::elements;
 use super::hardware;
@@ -64,7 +65,7 @@ fn due(table: &SampleTable, plan: &Plan) -> Vec<bool> {
     due
 }
 
-/// Decodes the planned frame with `decoder`.
+/// Decodes the planned frame with `decoder`. A picture that rests on damage is refused, however well it was concealed.
 pub(super) fn decode(
     table: &SampleTable,
     plan: &Plan,
@@ -75,6 +76,19 @@ pub(super) fn decode(
 ) -> Result<gst::Sample, Failure> {
     let caps = elements::caps(table).ok_or_else(|| Failure::Unsupported(format!("{} in {}", table.codec.name(), table.container)))?;
     let parser = elements::parser(table, hardware)?;
-    let chain = Chain { caps: &caps, parser, decoder, download: hardware::download(decoder) };
-    pipeline::decode(&chain, samples, plan.ticket(), plan.nth, deadline)
+    let chain = Chain { caps: &caps, parser, decoder, download: hardware::download(decoder), one_by_one: false };
+    damage::forget();
+    let picture = pipeline::decode(&chain, samples, plan.ticket(), plan.nth, deadline)?;
+    if damage::complaints() == 0 {
+        return Ok(picture);
+    }
+    damage::forget();
+    let picture = pipeline::decode(&Chain { one_by_one: true, ..chain }, samples, plan.ticket(), plan.nth, deadline)?;
+    let sync = plan.tickets.first().copied().unwrap_or_default();
+    // Leading pictures have lost their references, not their bytes, and nothing behind them refers to them.
+    match damage::damaged().range(sync..).next() {
+        Some(at) if *at == plan.ticket() => Err(Failure::Broken("the picture is damaged".to_owned())),
+        Some(_) => Err(Failure::Broken("a picture that it is made from is damaged".to_owned())),
+        None => Ok(picture),
+    }
 }

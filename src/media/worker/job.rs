@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::pool::{Lease, Pool};
 use super::proofs::Proofs;
-use super::protocol::{Candidate, Facts, Failure, FromWorker, Job, MAX_PICTURE, MAX_READ, MAX_SPANS, ToWorker};
+use super::protocol::{Candidate, Facts, Failure, FromWorker, Job, MAX_INDEX, MAX_PICTURE, MAX_READ, MAX_SPANS, ToWorker};
 use super::wire::WireError;
 use crate::deadline::Deadline;
 use crate::media::{Error, Picture};
@@ -53,14 +53,16 @@ pub struct Outcome {
     pub pictures: Vec<Picture>,
     /// How the frame came about.
     pub facts: Facts,
+    /// The item's sample table, if it had to be read from the file.
+    pub index: Option<Vec<u8>>,
     /// Answer to [`Job::Candidates`].
     pub candidates: Vec<Candidate>,
 }
 
-/// Gives `job` to a worker and sees it through.
-pub fn run(pool: &Pool, proofs: &Proofs, job: &Job, bytes: Bytes<'_>, deadline: &Deadline) -> Result<Outcome, JobError> {
+/// Gives `job` to a worker and sees it through; `index` is the sample table that an earlier job brought, or empty.
+pub fn run(pool: &Pool, proofs: &Proofs, job: &Job, index: &[u8], bytes: Bytes<'_>, deadline: &Deadline) -> Result<Outcome, JobError> {
     let mut lease = pool.take(deadline)?;
-    match converse(&mut lease, proofs, job, bytes, deadline) {
+    match converse(&mut lease, proofs, (job, index), bytes, deadline) {
         Ok(outcome) => {
             lease.done();
             Ok(outcome)
@@ -97,12 +99,12 @@ enum Talk {
     Wire { error: WireError, using: Option<Candidate> },
 }
 
-fn converse(lease: &mut Lease, proofs: &Proofs, job: &Job, bytes: Bytes<'_>, deadline: &Deadline) -> Result<Outcome, Talk> {
+fn converse(lease: &mut Lease, proofs: &Proofs, work: (&Job, &[u8]), bytes: Bytes<'_>, deadline: &Deadline) -> Result<Outcome, Talk> {
     let mut using: Option<Candidate> = None;
     let mut outcome = Outcome::default();
     let mut total = 0;
     let lost = |error, using: &Option<Candidate>| Talk::Wire { error, using: using.clone() };
-    lease.send(&ToWorker::Job(job.clone()), &[], deadline).map_err(|e| lost(e, &using))?;
+    lease.send(&ToWorker::Job(work.0.clone()), work.1, deadline).map_err(|e| lost(e, &using))?;
     loop {
         let silence = if using.is_some() { HARDWARE_SILENCE } else { SILENCE };
         let (message, payload) = lease.receive(MAX_PICTURE, &deadline.within(silence)).map_err(|e| lost(e, &using))?;
@@ -120,6 +122,7 @@ fn converse(lease: &mut Lease, proofs: &Proofs, job: &Job, bytes: Bytes<'_>, dea
                 let Some(candidate) = &using else { return Err(lost(WireError::Form("nothing was tried".to_owned()), &using)) };
                 proofs.note(&candidate.key(), failure.map_or(Ok(()), Err));
             }
+            FromWorker::Index => outcome.index = Some(payload).filter(|index| index.len() <= MAX_INDEX),
             FromWorker::Picture { png, width, height } => {
                 total += payload.len();
                 if total > MOST_PICTURES {

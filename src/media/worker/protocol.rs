@@ -5,10 +5,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::media::Region;
+use crate::media::{Hdr, Region};
 
 /// Most bytes asked for at once: longer reads are cut into such pieces.
 pub const MAX_READ: usize = 16 << 20;
+
+/// Most bytes of a sample table that is kept.
+pub const MAX_INDEX: usize = 32 << 20;
 
 /// Most spans asked for at once.
 pub const MAX_SPANS: usize = 4096;
@@ -20,7 +23,7 @@ pub const MAX_PICTURE: usize = 1 << 30;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToWorker {
-    /// Something to do.
+    /// Something to do; for a frame, the payload is the item's sample table, if one was kept.
     Job(Job),
     /// The bytes asked for are the payload; fewer than asked for where the file ends.
     Bytes,
@@ -106,6 +109,8 @@ pub enum FromWorker {
         /// Why it failed.
         failure: Option<String>,
     },
+    /// The item's sample table is the payload, in the form of `SampleTable::to_bytes`: to be kept, and sent with the next job.
+    Index,
     /// One encoded picture is the payload.
     Picture {
         /// PNG, else JPEG.
@@ -158,6 +163,8 @@ pub struct Facts {
     pub container: String,
     /// Codec, such as `h264`.
     pub codec: String,
+    /// Set for a picture with high dynamic range.
+    pub hdr: Option<Hdr>,
     /// Milliseconds spent reading the container, waits for bytes left out.
     pub index_ms: f64,
     /// Milliseconds spent decoding, waits for bytes left out.
