@@ -212,6 +212,33 @@ async fn encords_backend_proves_itself_by_signature() {
 }
 
 #[tokio::test]
+async fn what_only_looks_like_a_preflight_a_test_or_a_notification_is_judged_as_any_request() {
+    let house = House::open(|settings| settings.webhook_secrets = vec![Secret::new("whsec_test")], saved);
+    let mut client = house.client().await;
+    let plain = post("/", &trigger_body(0));
+    let headed = |header: &str| plain.replacen("Host: box.local", &format!("Host: box.local\r\n{header}"), 1);
+    let event = r#"{"uid":"u","version":1,"event_type":"agent_stage_work_available_event","payload":{}}"#;
+    for (case, request, status) in [
+        (
+            "OPTIONS without the method asked for",
+            "OPTIONS / HTTP/1.1\r\nHost: box.local\r\nOrigin: https://app.encord.com\r\n\r\n".to_owned(),
+            405,
+        ),
+        ("OPTIONS of no page", "OPTIONS / HTTP/1.1\r\nHost: box.local\r\nAccess-Control-Request-Method: POST\r\n\r\n".to_owned(), 405),
+        ("an empty test header", headed("X-Encord-Agent:"), 200),
+        ("a notification that nobody signed", post("/", event), 400),
+        ("97 headers", headed(&(0..97).map(|n| format!("X-{n}: 1")).collect::<Vec<_>>().join("\r\n")), 431),
+        ("compressed", headed("Content-Encoding: gzip"), 415),
+        ("two types", headed("Content-Type: text/plain"), 415),
+    ] {
+        let answer = client.send(&request).await;
+        assert_eq!(answer.status, status, "{case}: {}", answer.body);
+        // A test request is answered `null`; this one is a trigger, saved without a word.
+        assert_ne!(answer.body, "null", "{case}");
+    }
+}
+
+#[tokio::test]
 async fn http_2_and_tls_1_2_are_served_alike() {
     let house = House::open(|_| {}, |trigger| Ok(Outcome::Saved { message: Some(format!("frame {}", trigger.frame)) }));
     let mut sender = house.http2().await;

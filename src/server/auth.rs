@@ -184,6 +184,17 @@ mod tests {
     }
 
     #[test]
+    fn headers_of_a_newer_scheme_are_noticed_and_todays_are_not() {
+        let mut asked = headers(SIGNED, "1700000000");
+        assert_eq!(newer_schemes(&asked).count(), 0);
+        asked.insert("x-encord-signature-v2", HeaderValue::from_static("00"));
+        asked.insert("x-encord-signature-ed25519", HeaderValue::from_static("00"));
+        let mut names: Vec<_> = newer_schemes(&asked).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["x-encord-signature-ed25519", "x-encord-signature-v2"]);
+    }
+
+    #[test]
     fn the_token_is_the_first_segment_of_the_path() {
         let token = Secret::new("s3cret");
         for (path, behind) in [

@@ -225,6 +225,18 @@ mod tests {
         packed.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         assert!(!is_json(&packed));
         assert!(!is_json(&HeaderMap::new()));
+        let mut twice = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        twice.append(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        assert!(!is_json(&twice));
+    }
+
+    #[test]
+    fn as_many_objects_as_a_person_can_select_and_no_more() {
+        let named = |count: usize, hash: &str| ask(&format!(",\"objectHashes\":[{}]", vec![format!("\"{hash}\""); count].join(",")));
+        assert_eq!(named(MAX_OBJECTS, "a1b2c3d4").unwrap().objects.len(), 1000);
+        assert!(named(MAX_OBJECTS + 1, "a1b2c3d4").unwrap_err().contains("1001"));
+        assert!(named(1, &"ä".repeat(64)).is_ok());
+        assert!(named(1, &"a".repeat(65)).unwrap_err().contains("objectHashes[0]"));
     }
 
     proptest! {
