@@ -63,6 +63,8 @@ class Machine:
         line.unlink(missing_ok=True)
         accel = accelerator()
         command = [
+            # A machine does not outlive the test that started it, however that ends.
+            "setpriv", "--pdeathsig", "KILL",
             "qemu-system-x86_64", "-nodefaults", "-no-reboot", "-display", "none", "-smp", "2", "-m", str(self.memory),
             "-accel", accel + (",thread=multi" if accel == "tcg" else ""), "-cpu", "host" if accel == "kvm" else "max",
             "-kernel", self.made / "kernel", "-initrd", self.made / "initrd",
