@@ -84,11 +84,12 @@ class Box:
 
     def click(self, frame=None, agent="/", data=None) -> int:
         """Presses the button; returns the answer's status."""
-        output = self.sh(self.click_line(self.frame() if frame is None else frame, agent, data), check=False)
+        line = self.click_line(self.frame() if frame is None else frame, agent, data)
+        said = self.sh(f"{line} 2>/run/click.errors", check=False).text
         try:
-            return json.loads(output.text.strip().splitlines()[-1])["status"]
-        except (ValueError, IndexError, KeyError):
-            raise Broken(f"no answer to a trigger: {output.text}") from None
+            return json.loads(said)["status"]
+        except (ValueError, KeyError):
+            raise Broken(f"no answer to a trigger: {said}{self.sh('cat /run/click.errors').text}\n{self.journal(lines=15)}") from None
 
     def click_saved(self, agent="/"):
         """Presses the button and sees the answer in the label row, on that frame."""

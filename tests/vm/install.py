@@ -12,7 +12,7 @@ INSTALL = "DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recomm
 def apt_installs_and_starts_nothing(box: Box):
     """apt installs the package; nothing runs before it is configured"""
     box.sh(f"{FILES} >/root/files-before")
-    box.sh(f"{INSTALL} /run/payload/edgelabel.deb", patience=240)
+    box.sh(f"{INSTALL} /run/payload/edgelabel.deb", patience=500)
     box.sh("edgelabel --version; id edgelabel; ! systemctl is-active edgelabel; ! systemctl is-enabled edgelabel")
     modes = box.sh("stat -c '%a %U:%G' /etc/edgelabel /etc/edgelabel/config.toml /etc/edgelabel/certs").text.split("\n")[:3]
     require(modes == ["750 root:edgelabel", "640 root:edgelabel", "750 edgelabel:edgelabel"], f"modes {modes}")
@@ -40,7 +40,7 @@ def an_upgrade_keeps_configuration_and_journal(box: Box):
     frame = box.frame()
     require(box.click(frame) == 202, "the answer should wait in the journal")
     before = box.pid()
-    box.sh(f"{INSTALL} /run/payload/edgelabel-newer.deb", patience=240)
+    box.sh(f"{INSTALL} /run/payload/edgelabel-newer.deb", patience=500)
     require(box.sh("dpkg-query -W -f '${Version}' edgelabel").text.endswith("+newer"), "the newer version is not installed")
     box.restarted_since(before)
     box.sh("grep -qx '# mine' /etc/edgelabel/config.toml; systemctl is-enabled edgelabel; test ! -e /etc/edgelabel/config.toml.dpkg-new")
@@ -51,10 +51,10 @@ def an_upgrade_keeps_configuration_and_journal(box: Box):
 def removal_keeps_what_purge_removes(box: Box):
     """remove stops the service and keeps its data; purge leaves nothing of ours"""
     remove = "DEBIAN_FRONTEND=noninteractive apt-get -y -o Dpkg::Use-Pty=0"
-    box.sh(f"{remove} remove edgelabel", patience=240)
+    box.sh(f"{remove} remove edgelabel", patience=500)
     box.sh("! systemctl is-active edgelabel; test -e /etc/edgelabel/config.toml; test -e /var/lib/edgelabel/journal.db")
     box.sh("rm -rf /etc/edgelabel/encord_ed25519 /etc/edgelabel/openai.key /etc/edgelabel/secrets /etc/edgelabel/conf.d/50-test.toml /etc/systemd/system/edgelabel.service.d")
-    box.sh(f"{remove} purge edgelabel", patience=240)
+    box.sh(f"{remove} purge edgelabel", patience=500)
     left = box.sh(f"{FILES} | comm -13 /root/files-before -").text.strip()
     ours = [line for line in left.splitlines() if "edgelabel" in line]
     require(not ours, f"purge left {ours}")

@@ -44,7 +44,7 @@ class Machine:
         subprocess.run(["cp", "--reflink=auto", "--sparse=always", made / "disk.ext4", self.disk], check=True)
         self.payload = self._pack(payload) if payload else None
         self.qemu = self.serial = None
-        self.boots = 0
+        self.boots = self._scripts = 0
         self._received = b""
 
     def _pack(self, folder: Path):
@@ -120,10 +120,16 @@ class Machine:
 
     def sh(self, script: str, patience=SCRIPT, check=True) -> Output:
         """Runs a script of bash as root in the machine."""
-        self.serial.sendall(base64.b64encode(script.encode()) + b"\n")
-        self._until(b"@begin", patience)
-        lines, last = self._until(b"@end", patience)
-        output = Output(int(last.split()[1]), base64.b64decode(b"".join(lines)).decode(errors="replace"))
+        # The tag tells this script's output from that of one that was given up on and answers late.
+        self._scripts += 1
+        tag = f"script {self._scripts}\n"
+        self.serial.sendall(base64.b64encode(f"echo {tag}{script}".encode()) + b"\n")
+        text = ""
+        while not text.startswith(tag):
+            self._until(b"@begin", patience)
+            lines, last = self._until(b"@end", patience)
+            text = base64.b64decode(b"".join(lines)).decode(errors="replace")
+        output = Output(int(last.split()[1]), text.removeprefix(tag))
         if check and output.status != 0:
             raise Broken(f"exit status {output.status} of:\n{script.strip()}\n{output.text.strip()[-3000:]}")
         return output
