@@ -22,7 +22,7 @@ def doctor_inside_the_unit(box: Box):
     box.sh("modprobe vivid n_devs=1 node_types=0x1 && udevadm settle")
     box.sh(
         "sed -e 's|^ExecStart=.*|ExecStart=/usr/bin/edgelabel doctor --json|' -e 's|^Type=.*|Type=oneshot|' -e '/^WatchdogSec/d' -e '/^Restart/d'"
-        " /usr/lib/systemd/system/edgelabel.service /lib/systemd/system/edgelabel.service 2>/dev/null >/run/systemd/system/edgelabel-doctor.service;"
+        " /usr/lib/systemd/system/edgelabel.service >/run/systemd/system/edgelabel-doctor.service;"
         " echo StandardOutput=file:/run/doctor.json >/run/doctor.conf; mkdir -p /run/systemd/system/edgelabel-doctor.service.d;"
         " (echo '[Service]'; cat /run/doctor.conf) >/run/systemd/system/edgelabel-doctor.service.d/out.conf; systemctl daemon-reload"
     )
