@@ -80,7 +80,7 @@ def measure(case, server, seconds, body):
 
 
 def wait_for(port, process):
-    for _ in range(300):
+    for _ in range(1200):
         if process.poll() is not None:
             raise RuntimeError(f"{process.args[0]} has ended")
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
