@@ -77,6 +77,7 @@ faults: deps ## Provoke every fault of every upstream call and write what comes 
 
 .PHONY: lint
 lint: deps ## Formatting, clippy without warnings, shell scripts
+	@scripts/deps lint
 	@scripts/suites lint
 
 .PHONY: fmt
@@ -100,6 +101,15 @@ vm-test: deps $(TOOLS)/bin/cargo-deb $(TOOLS)/bin/promtool ## A real Debian mach
 .PHONY: monitoring-test
 monitoring-test: $(TOOLS)/bin/promtool ## Alert rules and dashboard, judged by Prometheus' own tool
 	@scripts/suites monitoring
+
+.PHONY: yocto-lint
+yocto-lint: $(VENV)-yocto/ready ## The Yocto layers by OpenEmbedded's style guide, and their kas configurations
+	@YOCTO_VENV=$(VENV)-yocto scripts/suites yocto
+
+.PHONY: yocto-parse
+yocto-parse: ## Parse the layers and plan the image with bitbake (BITBAKE=folder LAYERS="openembedded-core/meta …", MACHINE=qemux86-64)
+	@test -n "$(BITBAKE)" -a -n "$(LAYERS)" || { echo 'yocto-parse needs BITBAKE=folder and LAYERS="folder …"' >&2; exit 2; }
+	@scripts/check-yocto parse "$(BITBAKE)" "$(LAYERS)"
 
 .PHONY: bench-trigger
 bench-trigger: deps $(VENV)/ready $(VENV)-seed/ready ## Compare a click with a Python service on the SDK; writes docs/benchmarks-trigger.md
@@ -133,6 +143,11 @@ bench-frames: deps $(VENV)-bench/ready ## Compare single frames by link with ffm
 $(VENV)/ready: tests/requirements.txt
 	python3 -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@
+
+$(VENV)-yocto/ready: yocto/requirements.txt
+	python3 -m venv $(VENV)-yocto
+	$(VENV)-yocto/bin/pip install --quiet --disable-pip-version-check -r yocto/requirements.txt
 	touch $@
 
 $(VENV)-seed/ready: bench/seed/requirements.txt
