@@ -27,6 +27,7 @@ fn open(token: Option<&str>, ca_certificate: PathBuf) -> House {
         status: Box::new(move || shown.lock().unwrap().clone()),
         readings: Box::new(|| Readings { journal_waiting: 3, ..Readings::default() }),
         metrics,
+        picture: Box::new(|request| (request == "5f0e1d2c3b4a").then(|| ("image/jpeg", b"a picture".to_vec()))),
         ca_certificate,
     };
     let settings = AdminSettings { listen: "127.0.0.1:0".parse().unwrap(), token: token.map(Secret::new) };
@@ -42,6 +43,16 @@ async fn ask(house: &House, method: &str, path: &str, header: &str) -> (u16, Str
     stream.read_to_string(&mut answer).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     (head.split(' ').nth(1).unwrap().parse().unwrap(), head.to_ascii_lowercase(), body.to_owned())
+}
+
+#[tokio::test]
+async fn a_picture_is_shown_by_its_request_and_asked_for_with_the_token() {
+    let house = open(Some("s3cret"), PathBuf::new());
+    let (status, head, body) = ask(&house, "GET", "/picture/5f0e1d2c3b4a", "Authorization: Bearer s3cret").await;
+    assert_eq!((status, body.as_str()), (200, "a picture"));
+    assert!(head.contains("content-type: image/jpeg") && head.contains("cache-control: no-store"), "{head}");
+    assert_eq!(ask(&house, "GET", "/picture/000000000000", "Authorization: Bearer s3cret").await.0, 404);
+    assert_eq!(ask(&house, "GET", "/picture/5f0e1d2c3b4a", "").await.0, 401);
 }
 
 #[tokio::test]
@@ -107,6 +118,7 @@ async fn an_address_that_others_can_reach_needs_a_token() {
         status: Box::new(Status::default),
         readings: Box::new(Readings::default),
         metrics: Arc::default(),
+        picture: Box::new(|_| None),
         ca_certificate: PathBuf::new(),
     };
     let open = AdminSettings { listen: "0.0.0.0:0".parse().unwrap(), token: None };

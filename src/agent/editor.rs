@@ -133,6 +133,7 @@ impl EditorAgent {
         report.container = frame.container.clone();
         report.bytes = frame.bytes_fetched;
         report.media_requests = frame.requests;
+        report.picture = frame.pictures.first().filter(|_| report.keeps_picture).cloned();
         Ok(frame)
     }
 

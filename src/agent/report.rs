@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::media::Picture;
 use crate::telemetry::Step;
 
 use super::{Error, Kind, Outcome};
@@ -50,6 +51,10 @@ pub struct Report {
     pub skipped: Vec<String>,
     /// What a look at the row after a slow save showed: `same`, `restored`, `changed` or `unread`.
     pub read_back: Option<&'static str>,
+    /// Whether the picture that the model was shown is to be kept.
+    pub keeps_picture: bool,
+    /// That picture, or the first of several.
+    pub picture: Option<Picture>,
 }
 
 impl Report {

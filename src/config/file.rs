@@ -180,11 +180,13 @@ pub struct Admin {
     pub listen: Address,
     /// File with a token to ask for; needed when the address is not loopback.
     pub token_file: FilePath,
+    /// The status page shows the pictures of the last triggers.
+    pub thumbnails: bool,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: Address(([127, 0, 0, 1], 9464).into()), token_file: FilePath::default() }
+        Self { listen: Address(([127, 0, 0, 1], 9464).into()), token_file: FilePath::default(), thumbnails: false }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::journal::{Episode, Journal};
 use crate::model;
 use crate::telemetry::{Metrics, Step};
 
+use super::gallery::Gallery;
 use super::health::Health;
 use super::parts::Parts;
 
@@ -24,11 +25,20 @@ pub(super) struct Desk {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     bell: OnceLock<Bell>,
+    pub(super) gallery: Gallery,
 }
 
 impl Desk {
     pub(super) fn new(parts: Parts, journal: Arc<Journal>, metrics: Arc<Metrics>, health: Arc<Health>) -> Self {
-        Self { parts: RwLock::new(Arc::new(parts)), reloading: Mutex::default(), journal, metrics, health, bell: OnceLock::new() }
+        Self {
+            parts: RwLock::new(Arc::new(parts)),
+            reloading: Mutex::default(),
+            journal,
+            metrics,
+            health,
+            bell: OnceLock::new(),
+            gallery: Gallery::default(),
+        }
     }
 
     /// The bell to ring when Encord is seen alive.
@@ -53,12 +63,13 @@ impl Desk {
         let parts = Parts::build(config, &self.journal, Some(&self.parts()))?;
         also()?;
         *self.parts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(parts);
+        self.gallery.switch(config.file.admin.thumbnails);
         Ok(())
     }
 
     pub(super) fn handle(&self, trigger: &Trigger, is_awaited: &IsAwaited<'_>) -> Result<Outcome, Error> {
         let start = Instant::now();
-        let mut report = Report::default();
+        let mut report = Report { keeps_picture: self.gallery.is_on(), ..Report::default() };
         let agent = self.agent();
         // A panic is this trigger's error, counted and told like any other. What it held is freed while it unwinds, and
         // an answer that is in the journal by then is saved from there.
@@ -72,6 +83,9 @@ impl Desk {
         log(trigger, &report, &verdict, total);
         self.remember(trigger, &report, &verdict, total);
         self.keep_tokens();
+        if let Some(picture) = report.picture {
+            self.gallery.keep(trigger.id.to_string(), picture);
+        }
         verdict
     }
 

@@ -1,6 +1,7 @@
 //! The life of the daemon: put the parts together, serve, reload, drain. The only place that knows all parts.
 
 mod desk;
+mod gallery;
 mod health;
 mod parts;
 mod proof;
@@ -141,6 +142,7 @@ impl Daemon {
         health.note("decoder", Ok(()));
 
         let desk = Arc::new(Desk::new(parts, Arc::clone(&journal), Arc::clone(&metrics), Arc::clone(&health)));
+        desk.gallery.switch(config.file.admin.thumbnails);
         let for_replay = Arc::clone(&desk);
         let replay = Replay::start(Arc::clone(&journal), move || for_replay.agent())?;
         desk.set_bell(replay.bell());

@@ -42,11 +42,12 @@ pub(super) struct View {
 
 impl View {
     pub(super) fn admin(self: &Arc<Self>, metrics: &Arc<Metrics>) -> AdminView {
-        let (for_status, for_readings) = (Arc::clone(self), Arc::clone(self));
+        let (for_status, for_readings, for_pictures) = (Arc::clone(self), Arc::clone(self), Arc::clone(self));
         AdminView {
             status: Box::new(move || for_status.status()),
             readings: Box::new(move || for_readings.readings()),
             metrics: Arc::clone(metrics),
+            picture: Box::new(move |request| for_pictures.desk.gallery.picture(request).map(|picture| (picture.mime, picture.bytes))),
             ca_certificate: AuthorityFiles::beside(&self.tls).ca_certificate,
         }
     }
@@ -87,6 +88,7 @@ impl View {
             waiting: stats.waiting,
             triggers: values(self.journal.recent(LISTED).unwrap_or_default()),
             pending: values(self.journal.pending().unwrap_or_default()),
+            pictures: self.desk.gallery.requests(),
             decoders: self.decoders.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             certificate: Some(self.certificate()),
             last_browser_call: self.server.last_browser_call(),

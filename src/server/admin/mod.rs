@@ -45,9 +45,14 @@ pub struct AdminView {
     pub readings: Box<dyn Fn() -> Readings + Send + Sync>,
     /// The counters.
     pub metrics: Arc<Metrics>,
+    /// MIME type and bytes of the picture of a trigger, by request, if it is kept.
+    pub picture: Box<PictureOf>,
     /// The certificate of the box's own authority; may be missing.
     pub ca_certificate: PathBuf,
 }
+
+/// From a request to the MIME type and the bytes of its picture.
+pub type PictureOf = dyn Fn(&str) -> Option<(&'static str, Vec<u8>)> + Send + Sync;
 
 /// What the status page shows and `/status.json` says.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -70,6 +75,8 @@ pub struct Status {
     pub waiting: usize,
     /// The last triggers, newest first, in the form of the journal's history.
     pub triggers: Vec<serde_json::Value>,
+    /// Requests that `/picture/REQUEST` shows the picture of; none unless `admin.thumbnails` is switched on.
+    pub pictures: Vec<String>,
     /// Answers that wait to be saved, in the form of `pending list --json`.
     pub pending: Vec<serde_json::Value>,
     /// Decoders that were found.
@@ -214,7 +221,11 @@ impl Desk {
                 let (html, policy) = page::render();
                 with_value(body(StatusCode::OK, "text/html; charset=utf-8", html), CONTENT_SECURITY_POLICY, policy)
             }
-            _ => plain(StatusCode::NOT_FOUND, "here are / /status.json /live /ready /metrics /ca.crt"),
+            _ if path.starts_with("/picture/") => match (self.view.picture)(&path["/picture/".len()..]) {
+                Some((kind, bytes)) => body(StatusCode::OK, kind, bytes),
+                None => plain(StatusCode::NOT_FOUND, "no picture is kept of this request (admin.thumbnails)"),
+            },
+            _ => plain(StatusCode::NOT_FOUND, "here are / /status.json /live /ready /metrics /ca.crt /picture/REQUEST"),
         }
     }
 
