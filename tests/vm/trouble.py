@@ -31,10 +31,11 @@ def full_disk(box: Box):
 def read_only_root(box: Box):
     """read-only root: state and cache on file systems of their own are all it writes to"""
     box.sh(f"systemctl stop {UNIT}; mountpoint -q /var/lib/edgelabel || mount -t tmpfs -o mode=700 tmpfs /var/lib/edgelabel; mount -t tmpfs -o mode=700 tmpfs /var/cache/edgelabel")
-    box.sh("sync; mount -o remount,ro / && ! touch /etc/edgelabel/written 2>/dev/null")
+    # The journal's own file is open on the root file system.
+    box.sh("journalctl --relinquish-var; sync; mount -o remount,ro / && ! touch /etc/edgelabel/written 2>/dev/null")
     box.start()
     box.click_saved()
-    box.sh(f"mount -o remount,rw /; systemctl stop {UNIT}; umount /var/lib/edgelabel /var/cache/edgelabel")
+    box.sh(f"mount -o remount,rw /; journalctl --flush; systemctl stop {UNIT}; umount /var/lib/edgelabel /var/cache/edgelabel")
     box.start()
 
 
