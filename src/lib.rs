@@ -5,6 +5,7 @@
 //! The rooms, and which may know which, are drawn in `ARCHITECTURE.md`; `tests/house.rs` holds the drawing.
 
 pub mod agent;
+pub mod camera;
 pub mod cli;
 pub mod config;
 pub mod daemon;

@@ -128,6 +128,12 @@ fn keys_without_a_default_are_documented_and_valid_when_uncommented() {
     for key in every_key.keys() {
         assert!(documented.contains_key(key), "{key} is not in config.toml");
     }
+    // A camera's keys too, which stand in no table unless there is a camera, with their defaults.
+    let defaults = keys_of(&toml::to_string(&edgelabel::config::file::Camera::default()).unwrap());
+    for (key, default) in &defaults {
+        let shown = documented.get(&format!("camera.{key}")).unwrap_or_else(|| panic!("camera.{key} is not in config.toml"));
+        assert!(shown == default || matches!(key.as_str(), "name" | "device"), "camera.{key} is {default}, and {shown} in config.toml");
+    }
 }
 
 #[test]
@@ -187,6 +193,10 @@ fn wrong_values_say_what_would_be_right() {
         ("[[agent]]\nconfidence = 1.5", &["from 0 to 1"]),
         ("[[agent]]\nclassification = []", &["must name what to answer"]),
         ("[[agent]]\nmodel = \"local\"", &["[models.local]"]),
+        ("[[camera]]\nname = \"a\"\n", &["camera.a.device", "edgelabel capture"]),
+        ("[[camera]]\nname = \"a b\"\ndevice = \"/dev/video0\"\n", &["config.toml:2", "no camera's name"]),
+        ("[[camera]]\nname = \"a\"\ndevice = \"x\"\nsize = \"4k\"\n", &["config.toml:4: camera.a.size", "1920x1080"]),
+        ("[[camera]]\nname = \"a\"\ndevice = \"x\"\nsettle = \"20s\"\n", &["config.toml:4: camera.a.settle", "shorter"]),
         ("[[agent]]\n[[agent]]\n", &["config.toml:2", "already taken by the agent at", "config.toml:1"]),
         ("[agent]\npath = \"/\"", &["[[agent]]"]),
         ("[log]\nlevel = \"infoo\"", &["config.toml:2: log.level", "no level"]),

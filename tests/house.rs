@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 const LEAVES: [&str; 3] = ["ids", "deadline", "telemetry"];
 
 /// Each room with the rooms it may know besides the leaves.
-const MAY_KNOW: [(&str, &[&str]); 13] = [
+const MAY_KNOW: [(&str, &[&str]); 14] = [
     ("http", &[]),
     ("media", &["http"]),
+    ("camera", &["media"]),
     ("encord", &["media", "http"]),
     ("model", &["encord", "media", "http"]),
     ("journal", &[]),
@@ -20,9 +21,9 @@ const MAY_KNOW: [(&str, &[&str]); 13] = [
     ("server", &["agent"]),
     ("systemd", &[]),
     // Builds the plain settings that the parts own.
-    ("config", &["agent", "encord", "http", "journal", "media", "model", "server"]),
-    ("daemon", &["agent", "config", "encord", "http", "journal", "media", "model", "server", "systemd"]),
-    ("cli", &["agent", "config", "daemon", "encord", "http", "journal", "media", "model", "server", "systemd"]),
+    ("config", &["agent", "camera", "encord", "http", "journal", "media", "model", "server"]),
+    ("daemon", &["agent", "camera", "config", "encord", "http", "journal", "media", "model", "server", "systemd"]),
+    ("cli", &["agent", "camera", "config", "daemon", "encord", "http", "journal", "media", "model", "server", "systemd"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];

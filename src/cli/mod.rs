@@ -8,6 +8,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::config::{Config, Env, Invalid};
 use crate::{encord, http, server};
 
+mod capture;
 mod cert;
 mod check;
 mod decode_worker;
@@ -54,6 +55,7 @@ enum Command {
     Check(check::Arguments),
     Doctor(doctor::Arguments),
     Frame(frame::Arguments),
+    Capture(capture::Arguments),
     Trigger(trigger::Arguments),
     Schema(schema::Arguments),
     Pending(pending::Arguments),
@@ -106,6 +108,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Frame(arguments) => frame::run(&arguments),
+        Command::Capture(arguments) => capture::run(&arguments),
         Command::Trigger(arguments) => trigger::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Pending(arguments) => pending::run(&arguments),

@@ -14,6 +14,7 @@ impl Config {
     /// Adds contradictions between keys to `problems`, and doubtful ones to the warnings.
     pub(super) fn contradictions(&mut self, problems: &mut Vec<Problem>) {
         self.agents_name_models(problems);
+        self.cameras_name_devices(problems);
         self.models_are_usable(problems);
         self.plain_http_stays_private(problems);
         let server = &self.file.server;
@@ -52,6 +53,27 @@ impl Config {
             if agent.classification.is_empty() || blank {
                 let what = "must name what to answer: titles or feature node hashes of classifications, or [\"*\"] for all";
                 problems.push(self.problem(&key("classification"), what));
+            }
+        }
+    }
+
+    fn cameras_name_devices(&self, problems: &mut Vec<Problem>) {
+        for (name, camera) in &self.file.camera {
+            let key = |last: &str| format!("camera.{}.{last}", strict::shown(name));
+            if camera.name.0.is_empty() {
+                problems.push(self.problem(&format!("camera.{}", strict::shown(name)), "needs a name, such as name = \"gate\""));
+            }
+            if camera.device.trim().is_empty() {
+                let what =
+                    "must name the camera's device, such as \"/dev/v4l/by-id/usb-…\": `edgelabel capture` lists those that are there";
+                problems.push(self.problem(&key("device"), what));
+            }
+            if camera.timeout.0 > Duration::from_secs(600) {
+                problems.push(self.problem(&key("timeout"), "must be at most 10m"));
+            }
+            if camera.settle.0 >= camera.timeout.0 {
+                let what = format!("{} must be shorter than the camera's timeout ({})", camera.settle, camera.timeout);
+                problems.push(self.problem(&key("settle"), what));
             }
         }
     }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::value::{Address, AgentPath, BaseUrl, ClientNetwork, FilePath, LogLevel, Size, Span, UpTo, WebOrigin, Within};
+use super::value::{
+    Address, AgentPath, BaseUrl, CameraName, ClientNetwork, FilePath, LogLevel, PictureSize, Size, Span, UpTo, WebOrigin, Within,
+};
 use crate::ids::ProjectHash;
 
 const TCP_MOST: u64 = 65_536;
@@ -29,6 +31,8 @@ pub struct File {
     pub models: BTreeMap<String, Model>,
     /// The agents, by path. Written as `[[agent]]`; a later file's table with the same path amends the earlier one.
     pub agent: BTreeMap<String, Agent>,
+    /// The cameras, by name. Written as `[[camera]]`; a later file's table with the same name amends the earlier one.
+    pub camera: BTreeMap<String, Camera>,
     /// Fetching and decoding.
     pub media: Media,
     /// Answers that wait to be saved.
@@ -388,6 +392,56 @@ pub enum Reply {
     Empty,
     /// A sentence: what was answered.
     Summary,
+}
+
+/// `[[camera]]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Camera {
+    /// What people and addresses call it.
+    pub name: CameraName,
+    /// Path of the device, or its bus id.
+    pub device: String,
+    /// Which of the camera's formats is asked for.
+    pub format: CameraFormat,
+    /// Width and height to ask for; empty for the camera's own choice.
+    pub size: PictureSize,
+    /// Bound on one picture, the settling included.
+    pub timeout: Span,
+    /// How long the exposure may take to settle.
+    pub settle: Span,
+    /// JPEG quality of pictures that do not come as JPEG.
+    pub jpeg_quality: Within<1, 100>,
+}
+
+impl Default for Camera {
+    fn default() -> Self {
+        Self {
+            name: CameraName::default(),
+            device: String::new(),
+            format: CameraFormat::Auto,
+            size: PictureSize::default(),
+            timeout: Span::seconds(10),
+            settle: Span::seconds(2),
+            jpeg_quality: Within(92),
+        }
+    }
+}
+
+/// `camera.format`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CameraFormat {
+    /// JPEG where the camera makes it, else raw.
+    Auto,
+    /// One JPEG a frame.
+    Mjpeg,
+    /// 4:2:2, packed.
+    Yuyv,
+    /// 4:2:0, planar.
+    Nv12,
+    /// 24 bits a pixel.
+    Rgb,
 }
 
 /// `[media]`

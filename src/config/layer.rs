@@ -62,10 +62,12 @@ pub(super) fn of_text(name: &str, text: &str, problems: &mut Vec<Problem>) -> La
         return Layer(Map::<String, Value>::new().into());
     }
     let mut converted = table_of(table.get_ref(), &place, problems);
-    if let ValueKind::Table(root) = &mut converted.kind
-        && let Some(agents) = root.remove("agent")
-    {
-        root.insert("agent".into(), by_path(agents, problems));
+    if let ValueKind::Table(root) = &mut converted.kind {
+        for list in [AGENTS, CAMERAS] {
+            if let Some(tables) = root.remove(list.table) {
+                root.insert(list.table.into(), list.by_key(tables, problems));
+            }
+        }
     }
     Layer(converted)
 }
@@ -121,30 +123,45 @@ fn value_of(value: &Spanned<DeValue<'_>>, key: Range<usize>, place: &Place<'_>, 
     Value::new(Some(&origin), kind)
 }
 
-/// `[[agent]]` tables as one table by path, so that a later layer amends the agent it names and adds those that are new.
-fn by_path(agents: Value, problems: &mut Vec<Problem>) -> Value {
-    let origin = agents.origin().unwrap_or_default().to_owned();
-    let ValueKind::Array(items) = agents.kind else {
-        problems.push(Problem::new(origin, "agent", "must be written as [[agent]], with two brackets, once for each agent"));
-        return Map::<String, Value>::new().into();
-    };
-    let mut paths: Map<String, Value> = Map::new();
-    for item in items {
-        let origin = item.origin().unwrap_or_default().to_owned();
-        let path = match &item.kind {
-            ValueKind::Table(keys) => keys.get("path").map_or(Some("/".into()), |path| path.clone().into_string().ok()),
-            _ => None,
+/// Tables that are written as a list, and the key that tells them apart.
+#[derive(Clone, Copy)]
+struct List {
+    table: &'static str,
+    key: &'static str,
+    /// What the key is when it is left out.
+    default: Option<&'static str>,
+}
+
+const AGENTS: List = List { table: "agent", key: "path", default: Some("/") };
+const CAMERAS: List = List { table: "camera", key: "name", default: None };
+
+impl List {
+    /// The tables as one table by their key, so that a later layer amends the one it names and adds those that are new.
+    fn by_key(self, tables: Value, problems: &mut Vec<Problem>) -> Value {
+        let Self { table, key, default } = self;
+        let origin = tables.origin().unwrap_or_default().to_owned();
+        let ValueKind::Array(items) = tables.kind else {
+            problems.push(Problem::new(origin, table, format!("must be written as [[{table}]], with two brackets, once for each {table}")));
+            return Map::<String, Value>::new().into();
         };
-        // A path that is no text is complained about when the agent is read.
-        let path = path.unwrap_or_else(|| format!("(line {})", origin.rsplit(':').next().unwrap_or_default()));
-        if let Some(first) = paths.get(&path) {
-            let first = first.origin().unwrap_or_default();
-            problems.push(Problem::new(origin, "agent", format!("the path {path:?} is already taken by the agent at {first}")));
-            continue;
+        let mut named: Map<String, Value> = Map::new();
+        for item in items {
+            let origin = item.origin().unwrap_or_default().to_owned();
+            let name = match &item.kind {
+                ValueKind::Table(keys) => keys.get(key).map_or(default.map(Into::into), |name| name.clone().into_string().ok()),
+                _ => None,
+            };
+            // A key that is no text is complained about when the table is read.
+            let name = name.unwrap_or_else(|| format!("(line {})", origin.rsplit(':').next().unwrap_or_default()));
+            if let Some(first) = named.get(&name) {
+                let first = first.origin().unwrap_or_default();
+                problems.push(Problem::new(origin, table, format!("the {key} {name:?} is already taken by the {table} at {first}")));
+                continue;
+            }
+            named.insert(name, item);
         }
-        paths.insert(path, item);
+        Value::new(Some(&origin), ValueKind::Table(named))
     }
-    Value::new(Some(&origin), ValueKind::Table(paths))
 }
 
 /// Files that systemd unpacked for this service, and the keys they stand for.

@@ -5,7 +5,7 @@ use super::problem::{Invalid, Problem};
 use super::{Config, strict};
 use crate::ids::Secret;
 use crate::telemetry::{Format, LogSettings};
-use crate::{agent, encord, http, journal, media, model, server};
+use crate::{agent, camera, encord, http, journal, media, model, server};
 
 impl Config {
     /// Settings for [`encord::Encord`].
@@ -149,6 +149,26 @@ impl Config {
             confidence: written.confidence.0,
         };
         self.file.agent.values().map(settings).collect()
+    }
+
+    /// The cameras, in order of name.
+    pub fn cameras(&self) -> Vec<camera::Settings> {
+        let settings = |written: &file::Camera| camera::Settings {
+            name: written.name.0.clone(),
+            device: written.device.clone(),
+            format: match written.format {
+                file::CameraFormat::Auto => camera::Format::Auto,
+                file::CameraFormat::Mjpeg => camera::Format::Mjpeg,
+                file::CameraFormat::Yuyv => camera::Format::Yuyv,
+                file::CameraFormat::Nv12 => camera::Format::Nv12,
+                file::CameraFormat::Rgb => camera::Format::Rgb,
+            },
+            size: written.size.0,
+            timeout: written.timeout.0,
+            settle: written.settle.0,
+            jpeg_quality: written.jpeg_quality.0 as u8,
+        };
+        self.file.camera.values().map(settings).collect()
     }
 
     /// Bounds of the trigger pool.

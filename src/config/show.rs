@@ -16,10 +16,10 @@ impl Config {
         let Ok(Value::Object(root)) = serde_json::to_value(&self.file) else { return out };
         for (section, value) in &root {
             match (section.as_str(), value) {
-                ("agent", Value::Object(agents)) => {
-                    for (path, agent) in agents {
-                        let Value::Object(keys) = agent else { continue };
-                        self.section(&mut out, "[[agent]]", &format!("agent.{}", strict::shown(path)), keys);
+                (list @ ("agent" | "camera"), Value::Object(tables)) => {
+                    for (name, table) in tables {
+                        let Value::Object(keys) = table else { continue };
+                        self.section(&mut out, &format!("[[{list}]]"), &format!("{list}.{}", strict::shown(name)), keys);
                     }
                 }
                 ("models", Value::Object(models)) => {

@@ -217,6 +217,51 @@ impl fmt::Display for AgentPath {
     }
 }
 
+/// A camera's name, as it stands in an address: a word of letters, digits, `-` and `_`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CameraName(pub String);
+
+impl FromStr for CameraName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        if text.is_empty() || text.len() > 64 || !text.bytes().all(plain) {
+            return Err(format!("{text:?} is no camera's name: write a word of letters, digits, - and _, such as \"gate\""));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for CameraName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Width and height of a picture: `"1920x1080"`; empty for the camera's own choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PictureSize(pub Option<(u32, u32)>);
+
+impl FromStr for PictureSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Ok(Self(None));
+        }
+        let side = |text: &str| text.parse::<u32>().ok().filter(|side| (1..=65_535).contains(side));
+        let sides = text.split_once('x').and_then(|(width, height)| Some((side(width)?, side(height)?)));
+        sides.map(|sides| Self(Some(sides))).ok_or_else(|| format!("{text:?} is no size: write \"1920x1080\""))
+    }
+}
+
+impl fmt::Display for PictureSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |(width, height)| write!(f, "{width}x{height}"))
+    }
+}
+
 /// An address range, such as `192.168.4.0/24`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientNetwork(pub Network);
@@ -311,6 +356,8 @@ written_as_text! {
     BaseUrl => "an address in quotes, such as \"https://api.encord.com\"",
     WebOrigin => "an origin in quotes, such as \"https://app.encord.com\"",
     AgentPath => "a path in quotes, such as \"/cars\"",
+    CameraName => "a camera's name in quotes, such as \"gate\"",
+    PictureSize => "a width and height in quotes, such as \"1920x1080\"",
     ClientNetwork => "an address range in quotes, such as \"192.168.4.0/24\"",
     LogLevel => "a log level in quotes, such as \"info\"",
 }

@@ -46,6 +46,12 @@ pub enum StartError {
     Wire(#[from] WireError),
 }
 
+/// Whether GStreamer has an element of this name here; for commands, as it scans the plugins. The daemon leaves that to
+/// its workers.
+pub fn has_element(name: &str) -> bool {
+    gst::init().is_ok() && elements::exists(name)
+}
+
 /// Works until the daemon closes the connection.
 pub fn serve() -> Result<(), StartError> {
     let socket = std::io::stdin().as_fd().try_clone_to_owned().map_err(StartError::NotASocket)?;

@@ -53,7 +53,9 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, StillError> {
     if frame.width == 0 || frame.height == 0 {
         return Err(StillError::Unsupported("this JPEG does not say its size in front".to_owned()));
     }
-    let plain = frame.plain && (frame.components == 1 || adobe != Some(0));
+    // A frame of motion JPEG may leave the Huffman tables out, which viewers of pictures then lack.
+    let tables = segments.iter().any(|segment| segment.marker == 0xc4);
+    let plain = frame.plain && tables && (frame.components == 1 || adobe != Some(0));
     Ok(Header { width: frame.width, height: frame.height, orientation, plain, segments, complete })
 }
 

@@ -1,0 +1,246 @@
+//! One picture from a camera: the device found anew each time, so that one that was unplugged and plugged in again is
+//! there again; frames dropped until the exposure has settled; an end to every wait.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use super::{Error, FourCc, Node, Settings};
+
+/// A driver that hangs in the kernel cannot be interrupted: it is given so much longer than the configured time, and left.
+const DRIVERS_GRACE: Duration = Duration::from_secs(5);
+
+/// A picture that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shot {
+    /// A JPEG without metadata.
+    pub jpeg: Vec<u8>,
+    /// Pixels across.
+    pub width: u32,
+    /// Pixels down.
+    pub height: u32,
+    /// How the camera gave it.
+    pub format: FourCc,
+    /// The node it came from.
+    pub path: PathBuf,
+    /// Frames that were left out while the exposure settled, or because they were spoilt.
+    pub dropped: u32,
+    /// Whether the exposure had settled; otherwise its time was up.
+    pub settled: bool,
+    /// When it was taken.
+    pub at: time::OffsetDateTime,
+    /// From opening the device to the finished JPEG.
+    pub took: Duration,
+}
+
+/// A camera of the configuration.
+#[derive(Debug)]
+pub struct Camera {
+    settings: Settings,
+    at_work: Arc<AtomicBool>,
+}
+
+impl Camera {
+    /// Touches no device yet.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, at_work: Arc::default() }
+    }
+
+    /// What the configuration says.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Takes a picture, on a thread of its own: a driver that hangs costs that thread and this camera, nothing else.
+    pub fn take(&self) -> Result<Shot, Error> {
+        let device = self.settings.device.clone();
+        if self.at_work.swap(true, Ordering::SeqCst) {
+            return Err(Error::Busy { device });
+        }
+        let (settings, at_work) = (self.settings.clone(), Arc::clone(&self.at_work));
+        let (sender, taken) = channel();
+        let work = move || {
+            let _done = Done(at_work);
+            // The crate panics on values of a driver that it does not know; whoever asked may have given up.
+            let result = std::panic::catch_unwind(|| find_and_take(&settings));
+            let _ = sender.send(result.unwrap_or_else(|_| {
+                let cause = "its driver says something that the V4L2 library does not understand".into();
+                Err(Error::Failed { device: settings.device.clone(), cause })
+            }));
+        };
+        if let Err(error) = std::thread::Builder::new().name(format!("camera {}", self.settings.name)).spawn(work) {
+            self.at_work.store(false, Ordering::SeqCst);
+            return Err(Error::Failed { device, cause: format!("no thread can be made: {error}") });
+        }
+        match taken.recv_timeout(self.settings.timeout + DRIVERS_GRACE) {
+            Ok(result) => result,
+            Err(RecvTimeoutError::Timeout) => Err(Error::Silent { device, patience: self.settings.timeout }),
+            Err(RecvTimeoutError::Disconnected) => Err(Error::Failed { device, cause: "taking the picture broke off".into() }),
+        }
+    }
+}
+
+struct Done(Arc<AtomicBool>);
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+/// The node that a configured name stands for: a path, or the bus id of a camera.
+#[cfg_attr(not(feature = "v4l"), allow(dead_code))]
+fn node_of(device: &str, nodes: impl FnOnce() -> Vec<Node>) -> Result<PathBuf, Error> {
+    if device.starts_with('/') {
+        return Ok(device.into());
+    }
+    let is_it = |node: &Node| node.device.as_ref().is_ok_and(|found| found.bus == device && found.is_usable_camera());
+    nodes().into_iter().find(is_it).map(|node| node.path).ok_or_else(|| Error::Missing { device: device.to_owned() })
+}
+
+#[cfg(not(feature = "v4l"))]
+fn find_and_take(_: &Settings) -> Result<Shot, Error> {
+    Err(Error::NotBuilt)
+}
+
+#[cfg(feature = "v4l")]
+fn find_and_take(settings: &Settings) -> Result<Shot, Error> {
+    let begin = Instant::now();
+    let path = node_of(&settings.device, super::nodes::all)?;
+    let mut sitting = Sitting::new(settings, begin);
+    let until = begin + settings.timeout;
+    loop {
+        match super::stream::watch(&path, settings, until, |frame, layout| sitting.see(frame, layout)) {
+            Ok((jpeg, width, height, format)) => {
+                let (dropped, settled) = (sitting.dropped, sitting.settled);
+                let at = time::OffsetDateTime::now_utc();
+                return Ok(Shot { jpeg, width, height, format, path, dropped, settled, at, took: begin.elapsed() });
+            }
+            // A stream that broke is begun anew while there is time: cables shake, and hubs reset.
+            Err(Error::Failed { .. }) if until.saturating_duration_since(Instant::now()) > RESTART_PAUSE && sitting.restarts > 0 => {
+                sitting.restarts -= 1;
+                std::thread::sleep(RESTART_PAUSE);
+            }
+            Err(Error::Silent { device, .. }) => return Err(Error::Silent { device, patience: settings.timeout }),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Before a broken stream is begun anew.
+#[cfg(feature = "v4l")]
+const RESTART_PAUSE: Duration = Duration::from_millis(200);
+
+/// What has been seen of a camera on the way to one picture.
+#[cfg_attr(not(feature = "v4l"), allow(dead_code))]
+struct Sitting {
+    exposure: super::settle::Exposure,
+    settle_until: Instant,
+    quality: u8,
+    dropped: u32,
+    settled: bool,
+    restarts: u32,
+}
+
+#[cfg_attr(not(feature = "v4l"), allow(dead_code))]
+impl Sitting {
+    fn new(settings: &Settings, begin: Instant) -> Self {
+        Self {
+            exposure: super::settle::Exposure::default(),
+            settle_until: begin + settings.settle,
+            quality: settings.jpeg_quality,
+            dropped: 0,
+            settled: false,
+            restarts: 2,
+        }
+    }
+
+    /// Makes a JPEG of the first readable frame after the exposure has settled, or its time is up.
+    fn see(&mut self, frame: &[u8], layout: &super::picture::Layout) -> Option<(Vec<u8>, u32, u32, FourCc)> {
+        let brightness = super::picture::brightness(frame, layout);
+        self.settled = brightness.is_ok_and(|mean| self.exposure.settled(mean));
+        if !self.settled && Instant::now() < self.settle_until {
+            self.dropped += 1;
+            return None;
+        }
+        match super::picture::jpeg(frame, layout, self.quality) {
+            Ok((jpeg, width, height)) => Some((jpeg, width, height, layout.format)),
+            Err(cause) => {
+                tracing::debug!(%cause, "a frame of the camera is left out");
+                self.dropped += 1;
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::picture::{Colours, Layout};
+    use super::super::{Device, Format};
+    use super::*;
+
+    fn settings(device: &str) -> Settings {
+        Settings {
+            name: "bench".into(),
+            device: device.into(),
+            format: Format::Auto,
+            size: None,
+            timeout: Duration::from_secs(2),
+            settle: Duration::from_secs(60),
+            jpeg_quality: 90,
+        }
+    }
+
+    #[test]
+    fn a_camera_that_is_not_there_is_told_at_once_and_not_busy_afterwards() {
+        let camera = Camera::new(settings("/dev/v4l/by-id/nobody-plugged-this-in"));
+        for _ in 0..2 {
+            let error = camera.take().unwrap_err();
+            let expected = if super::super::BUILT_IN { matches!(error, Error::Missing { .. }) } else { error == Error::NotBuilt };
+            assert!(expected, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_no_camera() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = Camera::new(settings(file.path().to_str().unwrap())).take().unwrap_err();
+        assert!(matches!(error, Error::Unusable { .. } | Error::NotBuilt), "{error}");
+    }
+
+    #[test]
+    fn a_bus_id_stands_for_the_camera_on_it() {
+        let node = |path: &str, bus: &str, capabilities| Node {
+            path: path.into(),
+            stable: Vec::new(),
+            media: Vec::new(),
+            device: Ok(Device { capabilities, driver: String::new(), card: String::new(), bus: bus.into(), gives: vec![], takes: vec![] }),
+        };
+        let nodes = || vec![node("/dev/video0", "usb-1", 0x0080_0000), node("/dev/video1", "usb-1", 1), node("/dev/video2", "usb-2", 1)];
+        assert_eq!(node_of("usb-1", nodes), Ok("/dev/video1".into()));
+        assert_eq!(node_of("usb-3", nodes), Err(Error::Missing { device: "usb-3".into() }));
+        assert_eq!(node_of("/dev/video7", nodes), Ok("/dev/video7".into()));
+    }
+
+    #[test]
+    fn dark_and_spoilt_frames_are_left_out() {
+        let colours = Colours { bt709: false, full_range: false };
+        let layout = Layout { format: FourCc(*b"GREY"), width: 16, height: 16, stride: 0, colours };
+        let mut sitting = Sitting::new(&settings("x"), Instant::now());
+        let mut see = |level: u8, length| sitting.see(&vec![level; length], &layout).is_some();
+        let taken: Vec<bool> = [(0, 256), (60, 256), (110, 256), (120, 256), (121, 256), (121, 200), (122, 256)]
+            .map(|(level, length)| see(level, length))
+            .into();
+        assert_eq!(taken, [false, false, false, false, false, false, true]);
+        assert_eq!((sitting.dropped, sitting.settled), (6, true));
+        // Without patience the first whole frame is taken.
+        let hurried = Settings { settle: Duration::ZERO, ..settings("x") };
+        let mut sitting = Sitting::new(&hurried, Instant::now());
+        assert!(sitting.see(&[7; 100], &layout).is_none());
+        assert!(sitting.see(&[7; 256], &layout).is_some());
+        assert_eq!((sitting.dropped, sitting.settled), (1, false));
+    }
+}
