@@ -83,6 +83,7 @@ async fn every_refusal_carries_the_cors_headers_and_a_message_with_the_id() {
         assert_eq!(answer.header("vary"), Some("Origin"), "{case}");
         assert_eq!(answer.header("content-type"), Some("application/json"), "{case}");
         assert_eq!(answer.header("allow"), (status == 405).then_some("POST"), "{case}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{case}");
         let message = answer.message();
         assert!(message.contains(says), "{case}: {message}");
         let id = message.rsplit("request ").next().unwrap();
@@ -111,6 +112,10 @@ async fn a_preflight_is_answered_before_everything_else() {
     assert_eq!(answer.header("access-control-allow-methods"), Some("POST"));
     assert_eq!(answer.header("access-control-max-age"), Some("3600"));
     assert_eq!(answer.header("access-control-allow-private-network"), Some("true"));
+    // The page has come as far as this box.
+    assert_eq!(house.server().last_browser_call().unwrap().origin, EDITOR);
+    let unasked = client.send(&ask(EDITOR).replace("Access-Control-Request-Private-Network: true\r\n", "")).await;
+    assert_eq!((unasked.status, unasked.header("access-control-allow-private-network")), (204, None));
     let headers = answer.header("access-control-allow-headers").unwrap().to_ascii_lowercase();
     for name in
         ["content-type", "x-encord-editor-agent", "x-encord-agent", "x-cloud-trace-context", "x-encord-signature", "x-encord-timestamp"]
@@ -200,6 +205,7 @@ async fn encords_backend_proves_itself_by_signature() {
         (&trigger_body(0), None, 401),
         (event, Some("whsec_test"), 200),
         (&newer, Some("whsec_test"), 501),
+        (&event.replace("\"version\":1", "\"version\":\"2\""), Some("whsec_test"), 501),
     ] {
         let request =
             post("/", body).replace(&format!("Origin: {EDITOR}\r\n"), &secret.map_or(String::new(), |secret| door::signed(secret, body)));
@@ -208,6 +214,132 @@ async fn encords_backend_proves_itself_by_signature() {
         if status == 401 {
             assert!(answer.message().starts_with("not authorised · request "));
         }
+    }
+    // Without a signature nothing else is told, and no body is waited for.
+    let unsigned = post("/", "").replace("application/json", "text/plain").replace("Content-Length: 0", "Content-Length: 5");
+    assert_eq!(client.send(&unsigned).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_long_path_counts_with_the_header_and_http_2_names_one_host_too() {
+    let house = House::open(|settings| settings.limits.header_bytes = 1024, saved);
+    let mut client = house.client().await;
+    let path = format!("/{}", "x".repeat(950));
+    assert_eq!(client.send(&post(&path, &trigger_body(0))).await.status, 431);
+    assert_eq!(client.send(&post(&path[..300], &trigger_body(0))).await.status, 404);
+    let mut sender = house.http2().await;
+    for (hosts, status) in [(0, 200), (1, 200), (2, 400)] {
+        let mut request = hyper::Request::post("https://box.local/").header("content-type", "application/json");
+        for _ in 0..hosts {
+            request = request.header("host", "box.local");
+        }
+        let body = door::AnyBody::Whole(http_body_util::Full::new(trigger_body(0).into()));
+        assert_eq!(sender.send_request(request.body(body).unwrap()).await.unwrap().status(), status, "{hosts} hosts");
+    }
+}
+
+#[tokio::test]
+async fn a_trigger_outlasts_every_patience_with_silence() {
+    let limits = |settings: &mut Settings| {
+        settings.limits.first_byte_time = Duration::from_secs(1);
+        settings.limits.header_time = Duration::from_secs(1);
+        settings.limits.idle_time = Duration::from_secs(1);
+    };
+    let house = House::open(limits, |_| {
+        std::thread::sleep(Duration::from_millis(2200));
+        Ok(Outcome::Saved { message: None })
+    });
+    assert_eq!(house.client().await.send(&post("/", &trigger_body(0))).await.status, 200);
+    let mut sender = house.http2().await;
+    assert_eq!(door::ask_http2(&mut sender, &trigger_body(1)).await.0, 200);
+}
+
+#[tokio::test]
+async fn one_connection_is_told_how_many_streams_it_may_open() {
+    let house = House::open(|settings| settings.limits.streams_per_connection = 7, saved);
+    let mut client = house.client_speaking(b"h2").await;
+    client.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut read = String::new();
+    // SETTINGS_MAX_CONCURRENT_STREAMS (3) = 7.
+    while !read.contains("\0\x03\0\0\0\x07") {
+        let more = tokio::time::timeout(Duration::from_secs(5), client.text()).await;
+        read += &more.expect("the server's settings").expect("a connection");
+    }
+}
+
+#[tokio::test]
+async fn one_who_may_not_connect_makes_nobody_leave() {
+    let settings = |settings: &mut Settings| {
+        settings.allowed_clients = vec!["127.0.0.2".parse().unwrap()];
+        settings.limits.connections = 1;
+    };
+    let house = House::open(settings, saved);
+    let mut waiting = house.client_from("127.0.0.2".parse().unwrap()).await.unwrap();
+    for _ in 0..5 {
+        let mut stream = TcpStream::connect(house.address).await.unwrap();
+        let closed = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut [0; 8])).await;
+        assert!(matches!(closed, Ok(Ok(0) | Err(_))));
+    }
+    assert_eq!(waiting.send(&post("/", &trigger_body(0))).await.status, 200);
+}
+
+/// What is logged, in the form of the log.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_log_says_who_was_refused_and_never_the_token() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::level_filters::LevelFilter::TRACE)
+        .with_span_events(tracing_subscriber::fmt::format::FmtSpan::NEW)
+        .with_writer(move || writer.clone())
+        .finish();
+    // The runtime of this test has this one thread.
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let settings = |settings: &mut Settings| {
+        settings.access_token = Some(Secret::new("t0ken-of-the-house"));
+        settings.webhook_secrets = vec![Secret::new("whsec_test")];
+    };
+    let house = House::open(settings, saved);
+    let path = "/t0ken-of-the-house/";
+    let plain = post(path, &trigger_body(0));
+    let headed = |header: &str| plain.replacen("Host: box.local", &format!("Host: box.local\r\n{header}"), 1);
+    let long_trace = "x".repeat(129);
+    for (request, status) in [
+        (plain.replace(EDITOR, "https://labels.example.org"), 403),
+        (plain.replace(&format!("Origin: {EDITOR}\r\n"), ""), 200),
+        (plain.replace(path, "/t0ken-of-the-houses/"), 404),
+    ] {
+        assert_eq!(house.client().await.send(&request).await.status, status);
+        assert_eq!(house.server().last_browser_call(), None, "neither a stranger's page nor a program is a browser at work");
+    }
+    for (request, status) in [
+        (headed("X-Encord-Signature-V2: 00\r\nX-Cloud-Trace-Context: short/1"), 200),
+        (headed(&format!("X-Cloud-Trace-Context: {long_trace}")), 200),
+        (headed("X-Encord-Signature: 00\r\nX-Encord-Timestamp: 1700000000"), 401),
+    ] {
+        assert_eq!(house.client().await.send(&request).await.status, status);
+        assert_eq!(house.server().last_browser_call().unwrap().origin, EDITOR);
+    }
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    for said in ["server.allowed_origins", "https://labels.example.org", "x-encord-signature-v2", "is the clock right?", "short/1"] {
+        assert!(log.contains(said), "{said} is not in the log:\n{log}");
+    }
+    for never in ["t0ken-of-the-house", "whsec_test", long_trace.as_str()] {
+        assert!(!log.contains(never), "{never} is in the log");
     }
 }
 

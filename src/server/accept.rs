@@ -21,8 +21,13 @@ pub(super) async fn accept_until(last: Phase, door: Arc<Door>, listener: TcpList
         };
         match accepted {
             Ok((stream, address)) => {
-                let place =
-                    if door.is_probe(address) { Some(door.guests.admit_anyway(address.ip())) } else { door.guests.admit(address.ip()) };
+                let is_probe = door.is_probe(address);
+                // Before a place is looked for: whoever may not come in makes nobody leave.
+                if !is_probe && !door.rules().may_connect(address.ip()) {
+                    tracing::debug!(%address, "refused: the address is in no network of server.allowed_clients");
+                    continue;
+                }
+                let place = if is_probe { Some(door.guests.admit_anyway(address.ip())) } else { door.guests.admit(address.ip()) };
                 if let Some(guest) = place {
                     door.metrics.connected();
                     tokio::spawn(connection::serve(Arc::clone(&door), stream, address, guest));

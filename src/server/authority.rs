@@ -315,7 +315,12 @@ mod tests {
         assert_eq!(renewal_due(&files, &names, SystemTime::now()), None);
         let after = |days: u64| SystemTime::now() + std::time::Duration::from_secs(days * 86_400);
         assert_eq!(renewal_due(&files, &names, after(365)), None);
-        assert!(renewal_due(&files, &names, after(370)).unwrap().contains("ends on"));
+        assert!(renewal_due(&files, &names, after(367)).unwrap().contains("ends on"));
+        // A station whose clock lags takes it at once.
+        let made = OffsetDateTime::now_utc().unix_timestamp();
+        assert!((3000..=3700).contains(&(made - server.not_before)), "{}", made - server.not_before);
+        fs::remove_file(&files.ca_key).unwrap();
+        assert_eq!(renewal_due(&files, &names, after(367)), None, "an authority that is kept elsewhere");
     }
 
     #[test]
@@ -375,12 +380,33 @@ mod tests {
     }
 
     #[test]
+    fn a_box_that_moves_about_keeps_a_bounded_number_of_addresses() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path());
+        let many: Vec<String> = (0..100).map(|host| format!("10.0.1.{host}")).collect();
+        init(&files, &Names::parse(many.iter().map(String::as_str)).unwrap(), false).unwrap();
+        let second = renew(&files, &Names::parse(["10.0.0.5"]).unwrap(), &Names::default()).unwrap();
+        assert_eq!(second.addresses.len(), MOST_ADDRESSES);
+        assert!(second.addresses.contains(&"10.0.0.5".parse().unwrap()));
+    }
+
+    #[test]
+    fn names_of_a_certificate_that_was_not_ours_are_left_to_its_maker() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path());
+        init(&files, &Names::parse(["box.local"]).unwrap(), false).unwrap();
+        let foreign = rcgen::generate_simple_self_signed(vec!["nas.local".into(), "box.example.net".into()]).unwrap();
+        fs::write(&files.certificate, foreign.cert.pem()).unwrap();
+        assert_eq!(renew(&files, &Names::default(), &Names::default()).unwrap().dns_names, ["nas.local"]);
+    }
+
+    #[test]
     fn the_authority_cannot_vouch_for_the_rest_of_the_world() {
         let folder = tempfile::tempdir().unwrap();
         let files = files(folder.path());
         init(&files, &Names::parse(["box.lab.example.org"]).unwrap(), false).unwrap();
         assert!(renew(&files, &Names::parse(["second.lab.example.org", "nas.local", "10.1.2.3"]).unwrap(), &Names::default()).is_ok());
-        for foreign in ["app.encord.com", "203.0.113.9", "elsewhere.example.org", "2001:db8::1"] {
+        for foreign in ["app.encord.com", "203.0.113.9", "elsewhere.example.org", "notlab.example.org", "2001:db8::1"] {
             let refused = renew(&files, &Names::parse([foreign]).unwrap(), &Names::default()).unwrap_err();
             assert!(matches!(&refused, AuthorityError::NotPermitted { name, .. } if name == foreign), "{foreign}: {refused}");
         }

@@ -147,6 +147,9 @@ mod tests {
         let origins = Origins::new(&["https://Labels.Example.org/".into()]);
         assert!(origins.allow("https://labels.example.org"));
         assert!(!origins.allow("https://app.encord.com") && !origins.allow("https://staging.encord.com"));
+        let longer = Origins::new(&[DEFAULT_ORIGINS[0], DEFAULT_ORIGINS[1], "https://labels.example.org"].map(String::from));
+        assert!(longer.allow("https://app.us.encord.com") && longer.allow("https://labels.example.org"));
+        assert!(!longer.allow("https://staging.encord.com") && !longer.allow("https://cord-ai-development--a-b.web.app"));
     }
 
     #[test]

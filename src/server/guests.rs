@@ -236,6 +236,17 @@ mod tests {
         assert_eq!(guests.count(), 3);
     }
 
+    #[tokio::test]
+    async fn a_busy_crowd_does_not_keep_the_idle_ones_of_others_from_making_room() {
+        let guests = Guests::new(3, 3);
+        let quiet = guests.admit(TWO).unwrap();
+        let crowd = [guests.admit(ONE).unwrap(), guests.admit(ONE).unwrap()];
+        let _busy = crowd.each_ref().map(|guest| guest.pulse.request());
+        let newcomer = guests.admit("10.0.0.3".parse().unwrap()).unwrap();
+        assert!(is_evicted(&quiet).await && !is_evicted(&newcomer).await);
+        assert!(!is_evicted(&crowd[0]).await && !is_evicted(&crowd[1]).await);
+    }
+
     #[test]
     fn an_ipv6_network_counts_as_one_address() {
         assert_eq!(group("2001:db8:1:2:3::4".parse().unwrap()), group("2001:db8:1:2:ffff::".parse().unwrap()));

@@ -130,7 +130,18 @@ mod tests {
         let names = Names::parse(["Box.Local", "192.168.4.7", "[fd00::7]", "lab-1.example.org."]).unwrap();
         assert_eq!(names.hosts, BTreeSet::from(["box.local".into(), "lab-1.example.org".into()]));
         assert_eq!(names.addresses.len(), 2);
-        for wrong in ["", "https://box", "box:8443", "*.box", "a..b", "-box", "büro", "box/24"] {
+        for wrong in [
+            "",
+            "https://box",
+            "box:8443",
+            "*.box",
+            "a..b",
+            "-box",
+            "büro",
+            "box/24",
+            &"x".repeat(64),
+            &["x"; 127].join(".").replacen('x', "xx", 1),
+        ] {
             assert!(Names::parse([wrong]).is_err(), "{wrong:?}");
         }
     }
@@ -139,6 +150,8 @@ mod tests {
     fn this_box_has_names_and_its_loopback_addresses() {
         let own = Names::of_this_box();
         assert!(own.hosts.contains("localhost"));
+        let hostname = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
+        assert!(!is_host(&hostname) || own.hosts.contains(&format!("{}.local", hostname.split('.').next().unwrap())));
         assert!(own.addresses.contains(&IpAddr::from(Ipv4Addr::LOCALHOST)) && own.addresses.contains(&IpAddr::from(Ipv6Addr::LOCALHOST)));
     }
 
@@ -148,7 +161,9 @@ mod tests {
         assert_eq!(local_ipv4(v4), BTreeSet::from(["192.0.2.2".parse().unwrap()]));
         let v6 = "fd000000000000000000000000000002 04 40 00 82     eth0\n\
                   fe8000000000000000fc00fffe000001 04 40 20 80     eth0\n\
-                  20010db8000000000000000000000009 04 40 00 01     eth0\nnonsense\n";
+                  20010db8000000000000000000000009 04 40 00 01     eth0\n\
+                  20010db8000000000000000000000008 04 40 00 88     eth0\n\
+                  20010db8000000000000000000000007 04 40 00 c0     eth0\nnonsense\n";
         assert_eq!(lasting_ipv6(v6), BTreeSet::from(["fd00::2".parse().unwrap()]));
     }
 }

@@ -191,3 +191,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::super::guests::Guests;
+    use super::*;
+
+    /// Has always another byte, so that nothing ever waits.
+    struct Endless;
+
+    impl AsyncRead for Endless {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            buf.put_slice(b"x");
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn bytes_that_never_pause_do_not_outwit_the_timers() {
+        for header_timed in [true, false] {
+            let guest = Guests::new(1, 1).admit(std::net::Ipv4Addr::LOCALHOST.into()).unwrap();
+            let short = Duration::from_millis(50);
+            let limits = Limits { first_byte_time: short, header_time: short, ..Limits::default() };
+            let mut caller = Patient::new(Endless, Arc::clone(&guest.pulse), limits, header_timed);
+            let begun = Instant::now();
+            let wrong = loop {
+                assert!(begun.elapsed() < Duration::from_secs(20), "bytes are taken for ever");
+                if let Err(wrong) = caller.read_u8().await {
+                    break wrong;
+                }
+            };
+            assert_eq!(wrong.kind(), io::ErrorKind::TimedOut);
+        }
+    }
+}

@@ -30,11 +30,11 @@ pub(super) struct Ask {
     pub(super) objects: Vec<String>,
 }
 
-/// A notification's kind and the version of its envelope.
+/// A notification's kind and the version of its envelope, as the JSON that stands there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Event {
     pub(super) kind: String,
-    pub(super) version: Option<u64>,
+    pub(super) version: Option<String>,
 }
 
 /// Why a body is refused: names the field, for the person in the label editor.
@@ -75,7 +75,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Payload, Malformed> {
         serde_json::from_slice(body).map_err(|wrong| Malformed(format!("the body is not valid JSON: {}", plainly(&wrong))))?;
     if let (None, Some(Value::String(kind))) = (&fields.project_hash, &fields.event_type) {
         let kind = kind.chars().take(80).collect();
-        return Ok(Payload::Event(Event { kind, version: fields.version.as_ref().and_then(Value::as_u64) }));
+        return Ok(Payload::Event(Event { kind, version: fields.version.map(|version| version.to_string().chars().take(20).collect()) }));
     }
     Ok(Payload::Trigger(Ask {
         project: uuid("projectHash", fields.project_hash)?,
@@ -203,8 +203,13 @@ mod tests {
     #[test]
     fn a_notification_is_told_from_a_trigger() {
         let body = br#"{"uid":"x","version":1,"event_type":"agent_stage_work_available_event","payload":{"project_hash":"p"}}"#;
-        let event = Event { kind: "agent_stage_work_available_event".into(), version: Some(1) };
+        let event = Event { kind: "agent_stage_work_available_event".into(), version: Some("1".into()) };
         assert_eq!(parse(body), Ok(Payload::Event(event)));
+        for (version, known) in [("1", true), ("2", false), ("\"2\"", false), ("1.5", false), ("-1", false), ("[]", false), ("null", true)]
+        {
+            let Ok(Payload::Event(event)) = parse(format!("{{\"version\":{version},\"event_type\":\"e\"}}").as_bytes()) else { panic!() };
+            assert_eq!(event.version.as_deref().is_none_or(|version| version == "1"), known, "{version}");
+        }
     }
 
     #[test]

@@ -171,7 +171,7 @@ fn take_event(event: &Event, provenance: Provenance, id: RequestId) -> Result<Re
     if provenance != Provenance::Signed {
         return Err(Reply::bad_request("projectHash is missing"));
     }
-    if event.version.is_some_and(|version| version != 1) {
+    if event.version.as_ref().is_some_and(|version| version != "1") {
         tracing::warn!(request = %id, event = event.kind, version = event.version, "refused: a newer version of Encord's notifications");
         return Err(Reply::unknown_envelope());
     }
