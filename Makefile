@@ -26,10 +26,10 @@ demo: deps ## Try it all on this machine: emulated Encord, stand-in model, real 
 	@KEEP=$(KEEP) $(TARGET)/release/examples/demo $(TARGET)/release/edgelabel
 
 .PHONY: test
-test: deps $(VENV)/ready ## Run units, the daemon over real sockets, the official SDK as judge, and the frame corpus
-	@scripts/suites unit sdk corpus
+test: deps $(VENV)/ready ## Run units, the daemon over real sockets, the official SDK as judge, the frame corpus, stills
+	@scripts/suites unit sdk corpus stills
 
-.PHONY: test-unit test-sdk test-corpus
+.PHONY: test-unit test-sdk test-corpus test-stills
 test-unit: deps ## Only the Rust tests
 	@scripts/suites unit
 test-sdk: deps $(VENV)/ready ## Only the official Python SDK as judge
@@ -38,6 +38,13 @@ test-sdk: deps $(VENV)/ready ## Only the official Python SDK as judge
 test-corpus: deps $(VENV)/ready ## Only the frames of the corpus in EDGELABEL_CORPUS (EDGELABEL_CORPUS_FRAMES=0: all of them)
 	cargo build --release
 	@scripts/suites corpus
+test-stills: deps $(VENV)/ready ## Only stills of every kind, with Pillow as judge
+	cargo build --release --bin edgelabel
+	@scripts/suites stills
+
+.PHONY: hostile-media
+hostile-media: deps ## All of the corpus, cut at 200 places and with 1,000 bytes turned, through real workers (an hour)
+	@EDGELABEL_HOSTILE=all scripts/suites hostile_media
 
 .PHONY: model-test
 model-test: deps ## A real llama.cpp with a random model as judge (compiles it the first time)

@@ -165,6 +165,11 @@ impl Media {
         }
     }
 
+    /// What of their containment the decode workers of this box lack; empty when they have all.
+    pub fn uncontained(&self, deadline: &Deadline) -> Result<Vec<String>, Error> {
+        self.pool.uncontained(deadline)
+    }
+
     /// Every decoder of this box for the codecs that hardware is used for, each proven now by decoding a built-in clip.
     pub fn decoders(&self, deadline: &Deadline) -> Result<Vec<DecoderState>, Error> {
         let mut nothing = |_: &[(u64, u64)], _: &Deadline| Ok(Vec::new());

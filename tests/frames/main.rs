@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod clip;
+mod contained;
 mod damage;
 mod hardware;
 mod pictures;

@@ -36,7 +36,7 @@ fn frame_job(frame: u64, size: usize) -> FrameJob {
 }
 
 /// Frame 3 of the built-in clip; `interfere` is called with the worker's process id when it asks for the first bytes.
-fn frame_of_clip(pool: &Pool, deadline: &Deadline, interfere: impl Fn(Pid)) -> Result<(), JobError> {
+pub(super) fn frame_of_clip(pool: &Pool, deadline: &Deadline, interfere: impl Fn(Pid)) -> Result<(), JobError> {
     let video = clips::of("h264").unwrap().video;
     let job = frame_job(3, video.len());
     let worker = pool.idle()[0];

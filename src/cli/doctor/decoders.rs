@@ -11,7 +11,7 @@ use crate::media::{self, DecoderState, Media};
 /// The first proof also starts a worker, which scans all plugins on a fresh box.
 const PATIENCE: Duration = Duration::from_secs(100);
 
-/// One line for each codec, and one for each decoder in hardware.
+/// One line on the workers, one for each codec, and one for each decoder in hardware.
 pub(super) fn check(config: &Config) -> Vec<Check> {
     let mut settings = config.media();
     settings.workers = 1;
@@ -20,7 +20,8 @@ pub(super) fn check(config: &Config) -> Vec<Check> {
         Err(error) => return vec![Check::failed("decoding", error.to_string(), "see the lines about the disk")],
     };
     let deadline = Deadline::after(PATIENCE);
-    let mut checks: Vec<Check> = Media::PROVABLE.into_iter().map(|codec| judged(codec, media.prove_codec(codec, &deadline))).collect();
+    let mut checks = vec![contained(media.uncontained(&deadline))];
+    checks.extend(Media::PROVABLE.into_iter().map(|codec| judged(codec, media.prove_codec(codec, &deadline))));
     match media.decoders(&deadline) {
         Ok(found) => checks.extend(hardware(&found, Path::new("/dev/dri"))),
         Err(error) => checks.push(Check::warning("hardware decoders", error.to_string(), "")),
@@ -62,6 +63,18 @@ fn no_hardware(render_nodes: &Path) -> Check {
     }
     let remedy = "install the VA-API driver (Debian: va-driver-all, or intel-media-va-driver) and gstreamer1.0-plugins-bad";
     Check::warning(name, format!("none, though there is {shown}; videos are decoded in software"), remedy)
+}
+
+fn contained(missing: Result<Vec<String>, media::Error>) -> Check {
+    let name = "decode workers";
+    match missing {
+        Ok(missing) if missing.is_empty() => Check::ok(name, "no network, no files, no programs, bounded memory and time"),
+        Ok(missing) => {
+            let remedy = "a kernel with landlock (5.13 or newer) and seccomp contains them fully";
+            Check::warning(name, format!("not fully contained: {}", missing.join("; ")), remedy)
+        }
+        Err(error) => Check::failed(name, error.to_string(), "see the log of the daemon"),
+    }
 }
 
 fn judged(codec: &str, proven: Result<String, media::Error>) -> Check {

@@ -4,6 +4,7 @@ use image::metadata::Orientation;
 use jpeg_decoder::{Decoder, Error, PixelFormat};
 
 use super::StillError;
+use super::colour::{Conversion, Samples};
 
 /// What the markers of a file say.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +13,10 @@ pub(super) struct Header {
     pub(super) height: u32,
     /// How it is to be turned for display.
     pub(super) orientation: Orientation,
+    /// What its pixels are made of.
+    pub(super) samples: Samples,
+    /// Its colour profile.
+    pub(super) profile: Option<Vec<u8>>,
     /// Eight bits, one or three components (Y or YCbCr), Huffman-coded, sequential or progressive: what every reader knows.
     plain: bool,
     /// Where the file's segments lie, up to and with the end-of-image marker.
@@ -28,6 +33,8 @@ struct Segment {
     end: usize,
 }
 
+/// What a segment with a part of a colour profile begins with.
+const PROFILE: &[u8] = b"ICC_PROFILE\0";
 const END_OF_IMAGE: u8 = 0xd9;
 const START_OF_SCAN: u8 = 0xda;
 
@@ -56,7 +63,26 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, StillError> {
     // A frame of motion JPEG may leave the Huffman tables out, which viewers of pictures then lack.
     let tables = segments.iter().any(|segment| segment.marker == 0xc4);
     let plain = frame.plain && tables && (frame.components == 1 || adobe != Some(0));
-    Ok(Header { width: frame.width, height: frame.height, orientation, plain, segments, complete })
+    let samples = match frame.components {
+        1 => Samples::Grey,
+        4 => Samples::Ink,
+        _ => Samples::Light,
+    };
+    let profile = profile(bytes, &segments);
+    Ok(Header { width: frame.width, height: frame.height, orientation, samples, profile, plain, segments, complete })
+}
+
+/// The colour profile, which may be spread over several segments in any order; `None` when a part is missing.
+fn profile(bytes: &[u8], segments: &[Segment]) -> Option<Vec<u8>> {
+    let part = |segment: &Segment| match bytes.get(segment.start + 4..segment.end)?.strip_prefix(PROFILE)? {
+        [place, count, part @ ..] if segment.marker == 0xe2 => Some((*place, *count, part)),
+        _ => None,
+    };
+    let mut parts: Vec<(u8, u8, &[u8])> = segments.iter().filter_map(part).collect();
+    parts.sort_by_key(|part| part.0);
+    let count = parts.first()?.1;
+    let whole = parts.len() == usize::from(count) && parts.iter().zip(1_u16..).all(|(part, place)| u16::from(part.0) == place);
+    whole.then(|| parts.iter().flat_map(|part| part.2).copied().collect())
 }
 
 struct Frame {
@@ -128,7 +154,8 @@ impl Header {
     }
 
     /// The file without metadata and without what follows the image: of the application segments only those stay that
-    /// change how it looks (JFIF without its thumbnail, Adobe, ICC profile).
+    /// change how it looks (JFIF without its thumbnail, Adobe without what some writers add). A colour profile goes too:
+    /// only files that mean sRGB pass, and profiles have names in them.
     pub(super) fn stripped(&self, bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(bytes.len());
         for &Segment { marker, start, end } in &self.segments {
@@ -140,8 +167,10 @@ impl Header {
                     out.extend_from_slice(&body[..12]);
                     out.extend_from_slice(&[0, 0]);
                 }
-                0xe2 if body.starts_with(b"ICC_PROFILE\0") => out.extend_from_slice(segment),
-                0xee if body.starts_with(b"Adobe") => out.extend_from_slice(segment),
+                0xee if body.starts_with(b"Adobe") && body.len() >= 12 => {
+                    out.extend_from_slice(&[0xff, 0xee, 0, 14]);
+                    out.extend_from_slice(&body[..12]);
+                }
                 0xe0..=0xef | 0xfe => {}
                 _ => out.extend_from_slice(segment),
             }
@@ -152,7 +181,13 @@ impl Header {
 
 /// Pixels of `bytes` in the coded orientation, as RGB, no smaller than `width` x `height` (unless the file is) and as
 /// little larger as the transform allows: a half, a quarter or an eighth of the full size cost far less than all of it.
-pub(super) fn decode(bytes: &[u8], width: u32, height: u32, max_pixels: u64) -> Result<(Vec<u8>, u32, u32), StillError> {
+/// Ink becomes light by its profile, if it has one.
+pub(super) fn decode(
+    bytes: &[u8],
+    (width, height): (u32, u32),
+    max_pixels: u64,
+    ink: Option<&Conversion>,
+) -> Result<(Vec<u8>, u32, u32), StillError> {
     let mut decoder = Decoder::new(bytes);
     // One sample per component and pixel, or a coefficient of two bytes.
     decoder.set_max_decoding_buffer_size(usize::try_from(max_pixels.saturating_mul(8)).unwrap_or(usize::MAX));
@@ -174,7 +209,10 @@ pub(super) fn decode(bytes: &[u8], width: u32, height: u32, max_pixels: u64) -> 
         PixelFormat::RGB24 => samples,
         PixelFormat::L8 => samples.iter().flat_map(|&grey| [grey; 3]).collect(),
         PixelFormat::L16 => samples.chunks_exact(2).flat_map(|grey| [grey[1]; 3]).collect(),
-        PixelFormat::CMYK32 => samples.chunks_exact(4).flat_map(|ink| from_ink([ink[0], ink[1], ink[2], ink[3]])).collect(),
+        PixelFormat::CMYK32 => match ink.and_then(|ink| ink.converted(&samples)) {
+            Some(rgb) => rgb,
+            None => samples.chunks_exact(4).flat_map(|ink| from_ink([ink[0], ink[1], ink[2], ink[3]])).collect(),
+        },
     };
     Ok((rgb, across.into(), down.into()))
 }

@@ -1,5 +1,6 @@
 //! Still pictures: what kind they are, decoding within limits, and the encoders for pictures that go to the model.
 
+mod colour;
 pub mod encode;
 mod jpeg;
 mod raster;
@@ -8,6 +9,9 @@ mod tests;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, RgbImage};
+
+use colour::{Conversion, Samples};
+use raster::Raster;
 
 /// Kinds of still pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +95,7 @@ impl Limits {
     }
 }
 
-/// A decoded still, turned as its EXIF orientation says, alpha on white, eight bits.
+/// A decoded still: eight bits of sRGB, alpha on white, turned as its EXIF orientation says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Still {
     /// Pixels, row by row, `width * height * 3` bytes; empty when `passthrough` is there.
@@ -106,7 +110,7 @@ pub struct Still {
     pub full_height: u32,
     /// What it was.
     pub kind: StillKind,
-    /// The file itself where it can go to the model as it is: a JPEG that is intact, small enough and needs no turn, rid of
+    /// The file itself where it can go to the model as it is: a JPEG that is whole, sRGB, small enough and needs no turn, rid of
     /// its metadata (a photo's location is nobody's business).
     pub passthrough: Option<Vec<u8>>,
 }
@@ -141,9 +145,9 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Still, StillError> {
     if kind == StillKind::Jpeg {
         return read_jpeg(bytes, limits);
     }
-    let raster::Raster { rgb, orientation } = raster::decode(bytes, kind, limits)?;
-    let (full_width, full_height) = turned(rgb.width(), rgb.height(), orientation);
-    finish(kind, rgb, orientation, full_width, full_height, limits)
+    let raster = raster::decode(bytes, kind, limits)?;
+    let full = turned(raster.rgb.width(), raster.rgb.height(), raster.orientation);
+    finish(kind, raster, full, limits)
 }
 
 fn read_jpeg(bytes: &[u8], limits: &Limits) -> Result<Still, StillError> {
@@ -151,32 +155,33 @@ fn read_jpeg(bytes: &[u8], limits: &Limits) -> Result<Still, StillError> {
     let header = jpeg::header(bytes)?;
     let (width, height) = (header.width, header.height);
     limits.check(width, height)?;
-    if limits.passthrough && header.passes() && width.max(height) <= limits.max_side {
+    let colours = Conversion::new(header.profile.as_deref(), header.samples);
+    if limits.passthrough && header.passes() && colours.is_none() && width.max(height) <= limits.max_side {
         let passthrough = Some(header.stripped(bytes));
         return Ok(Still { rgb: Vec::new(), width, height, full_width: width, full_height: height, kind, passthrough });
     }
     let (across, down) = encode::fitted(width, height, limits.max_side);
-    let (rgb, decoded_width, decoded_height) = jpeg::decode(bytes, across, down, limits.max_pixels)?;
+    let ink = colours.as_ref().filter(|_| header.samples == Samples::Ink);
+    let (rgb, decoded_width, decoded_height) = jpeg::decode(bytes, (across, down), limits.max_pixels, ink)?;
     let rgb = match (decoded_width, decoded_height) == (across, down) {
         true => rgb,
         false => encode::scale(&rgb, decoded_width, decoded_height, across, down).map_err(|cause| broken(kind, cause))?,
     };
     let rgb = RgbImage::from_raw(across, down, rgb).ok_or_else(|| broken(kind, "its pixels do not fit its size"))?;
-    let (full_width, full_height) = turned(width, height, header.orientation);
-    finish(kind, rgb, header.orientation, full_width, full_height, limits)
+    let full = turned(width, height, header.orientation);
+    let colours = colours.filter(|_| header.samples != Samples::Ink);
+    finish(kind, Raster { rgb, orientation: header.orientation, colours }, full, limits)
 }
 
-/// Scales, and then turns: the smaller picture turns faster.
-fn finish(
-    kind: StillKind,
-    rgb: RgbImage,
-    orientation: Orientation,
-    full_width: u32,
-    full_height: u32,
-    limits: &Limits,
-) -> Result<Still, StillError> {
+/// Scales, then converts colours and turns: the smaller picture costs less.
+fn finish(kind: StillKind, raster: Raster, (full_width, full_height): (u32, u32), limits: &Limits) -> Result<Still, StillError> {
+    let Raster { rgb, orientation, colours } = raster;
     let (width, height) = rgb.dimensions();
     let (rgb, width, height) = encode::fit(rgb.into_raw(), width, height, limits.max_side).map_err(|cause| broken(kind, cause))?;
+    let rgb = match colours {
+        Some(colours) => colours.apply(rgb),
+        None => rgb,
+    };
     let rgb = RgbImage::from_raw(width, height, rgb).ok_or_else(|| broken(kind, "its pixels do not fit its size"))?;
     let mut picture = DynamicImage::ImageRgb8(rgb);
     picture.apply_orientation(orientation);

@@ -5,12 +5,14 @@ use std::io::Cursor;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 
+use super::colour::{Conversion, Samples};
 use super::{Limits, StillError, StillKind};
 
-/// A decoded picture and how it is to be turned for display.
+/// A decoded picture, and what is still to be done to it for display.
 pub(super) struct Raster {
     pub(super) rgb: RgbImage,
     pub(super) orientation: Orientation,
+    pub(super) colours: Option<Conversion>,
 }
 
 /// Decodes a whole file, after its size was found to be within the limits.
@@ -35,9 +37,13 @@ pub(super) fn decode(bytes: &[u8], kind: StillKind, limits: &Limits) -> Result<R
     bounds.max_alloc = Some((u64::from(width) * u64::from(height)).saturating_mul(16).saturating_add(64 << 20));
     decoder.set_limits(bounds).map_err(failed)?;
     let orientation = decoder.orientation().map_err(failed)?;
+    // A profile that cannot be had is no reason to show nothing.
+    let profile = decoder.icc_profile().ok().flatten();
     let picture = DynamicImage::from_decoder(decoder).map_err(failed)?;
+    let samples = if picture.color().has_color() { Samples::Light } else { Samples::Grey };
+    let colours = Conversion::new(profile.as_deref(), samples);
     let rgb = if picture.color().has_alpha() { on_white(picture) } else { picture.into_rgb8() };
-    Ok(Raster { rgb, orientation })
+    Ok(Raster { rgb, orientation, colours })
 }
 
 fn on_white(picture: DynamicImage) -> RgbImage {

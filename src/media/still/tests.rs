@@ -164,7 +164,8 @@ fn a_small_jpeg_passes_as_it_is_but_for_its_metadata() {
         encoder.add_app_segment(1, exif(1)).unwrap();
         encoder.add_app_segment(1, b"http://ns.adobe.com/xap/1.0/\0<where I live>".to_vec()).unwrap();
         encoder.add_app_segment(13, b"Photoshop 3.0\0where I live".to_vec()).unwrap();
-        encoder.add_app_segment(2, b"ICC_PROFILE\0\x01\x01colours".to_vec()).unwrap();
+        encoder.add_app_segment(2, profile(&moxcms::ColorProfile::new_srgb())).unwrap();
+        encoder.add_app_segment(14, b"Adobe\0\x64\0\0\0\0\x01where I live".to_vec()).unwrap();
     });
     let plain = jpeg::header(&bytes).unwrap();
     assert!(plain.complete && plain.orientation == Orientation::NoTransforms);
@@ -172,10 +173,32 @@ fn a_small_jpeg_passes_as_it_is_but_for_its_metadata() {
     let limits = Limits { passthrough: true, max_side: 64, ..ANY };
     let passed = read(&bytes, &limits).unwrap().passthrough.unwrap();
     let contains = |needle: &[u8]| passed.windows(needle.len()).any(|window| window == needle);
-    assert!(!contains(b"live") && !contains(b"Exif") && contains(b"ICC_PROFILE") && contains(b"JFIF"));
+    assert!(!contains(b"live") && !contains(b"Exif") && !contains(b"ICC_PROFILE") && contains(b"JFIF") && contains(b"Adobe"));
     assert!(near(seen(&read(&passed, &ANY).unwrap()), [RED, GREEN, BLUE, WHITE]));
     assert!(read(&bytes, &Limits { max_side: 63, ..limits }).unwrap().passthrough.is_none());
     assert!(read(&bytes, &ANY).unwrap().passthrough.is_none());
+}
+
+/// A colour profile as JPEG has it, in one segment.
+fn profile(profile: &moxcms::ColorProfile) -> Vec<u8> {
+    [b"ICC_PROFILE\0\x01\x01", profile.encode().unwrap().as_slice()].concat()
+}
+
+#[test]
+fn colours_of_another_space_are_converted_and_not_passed_on() {
+    let picture = RgbImage::from_pixel(16, 16, Rgb([200, 100, 50]));
+    let bytes = jpeg_of(&picture, |encoder| encoder.add_app_segment(2, profile(&moxcms::ColorProfile::new_display_p3())).unwrap());
+    let still = read(&bytes, &Limits { passthrough: true, ..ANY }).unwrap();
+    assert!(still.passthrough.is_none());
+    assert!(near(seen(&still), [[215, 93, 31]; 4]), "{:?}", seen(&still)[0]);
+    // In two segments, the second before the first.
+    let whole = moxcms::ColorProfile::new_display_p3().encode().unwrap();
+    let (first, second) = whole.split_at(whole.len() / 2);
+    let bytes = jpeg_of(&picture, |encoder| {
+        encoder.add_app_segment(2, [b"ICC_PROFILE\0\x02\x02", second].concat()).unwrap();
+        encoder.add_app_segment(2, [b"ICC_PROFILE\0\x01\x02", first].concat()).unwrap();
+    });
+    assert_eq!(seen(&read(&bytes, &ANY).unwrap()), seen(&still));
 }
 
 #[test]

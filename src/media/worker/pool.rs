@@ -69,6 +69,14 @@ impl Pool {
         Ok(lease)
     }
 
+    /// What of its containment a worker of this box lacks; empty when it has all.
+    pub fn uncontained(&self, deadline: &Deadline) -> Result<Vec<String>, Error> {
+        let lease = self.take(deadline)?;
+        let missing = lease.uncontained.clone();
+        lease.done();
+        Ok(missing)
+    }
+
     /// Process ids of the idle workers, for tests and diagnostics.
     pub fn idle(&self) -> Vec<u32> {
         self.shared.lock().idle.iter().map(Process::pid).collect()

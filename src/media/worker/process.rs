@@ -43,6 +43,8 @@ pub struct Process {
     ready: bool,
     /// Jobs it has taken.
     pub jobs: u32,
+    /// Limits that the kernel did not grant; empty when it is contained as meant, and before it is ready.
+    pub uncontained: Vec<String>,
 }
 
 impl Process {
@@ -66,7 +68,7 @@ impl Process {
             let (pid, last_words) = (child.id(), Arc::clone(&last_words));
             std::thread::Builder::new().name("worker-stderr".to_owned()).spawn(move || log_stderr(pid, stderr, &last_words))?;
         }
-        Ok(Self { child: Some(child), wire: Wire::new(ours), last_words, ready: false, jobs: 0 })
+        Ok(Self { child: Some(child), wire: Wire::new(ours), last_words, ready: false, jobs: 0, uncontained: Vec::new() })
     }
 
     /// Process id.
@@ -87,7 +89,7 @@ impl Process {
                     let missing = uncontained.join("; ");
                     SAID.call_once(|| tracing::warn!(missing, "decode workers are not fully contained"));
                 }
-                self.ready = true;
+                (self.ready, self.uncontained) = (true, uncontained);
                 Ok(())
             }
             (other, _) => Err(WireError::Form(format!("{other:?} instead of ready"))),
