@@ -167,6 +167,12 @@ mod tests {
     }
 
     #[test]
+    fn objects_inside_of_objects_are_no_answers_of_their_own() {
+        let found = objects(r#"{"a": {"b": 1}} and {"c": [{"d": 2}]}"#).unwrap();
+        assert_eq!(found.iter().map(|object| object.keys().next().unwrap().as_str()).collect::<Vec<_>>(), ["a", "c"]);
+    }
+
+    #[test]
     fn what_is_no_single_object_is_refused() {
         for (text, why) in [
             ("", NoObject::None),

@@ -96,6 +96,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_error_under_a_good_status_has_the_status_of_its_code() {
+        let of = |body: Value| Complaint::under_good_status(200, &body);
+        let error = |code: Value| serde_json::json!({ "message": "Overloaded", "code": code });
+        for (code, status) in [(503.into(), 503), ("429".into(), 429), (42.into(), 200), ("none".into(), 200)] {
+            let complaint = of(serde_json::json!({ "error": error(code) })).unwrap();
+            assert_eq!((complaint.status, complaint.message.as_str()), (status, "overloaded"));
+        }
+        assert_eq!(of(serde_json::json!({ "choices": [{ "error": error(502.into()) }] })).unwrap().status, 502);
+        assert_eq!(of(serde_json::json!({ "error": null, "choices": [{ "message": {} }] })), None);
+    }
+
+    #[test]
     fn what_is_named_to_people_repeats_nothing_that_was_sent() {
         let body = r#"{"error":{"message":"Incorrect key sk-123","type":"invalid_request_error","code":"sk-123 is wrong"}}"#;
         assert_eq!(Complaint::read(401, body.as_bytes()).name(), "HTTP 401 invalid_request_error");

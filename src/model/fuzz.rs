@@ -10,6 +10,7 @@ use super::answer;
 use super::chat::Completion;
 use super::complaint::Complaint;
 use super::dialect::Dialect;
+use super::events;
 use super::outline::{Outline, Values};
 use super::sheet::Sheet;
 use super::validate;
@@ -20,7 +21,10 @@ use super::validate;
 pub fn fuzz_answer(bytes: &[u8]) {
     let complaint = Complaint::read(500, bytes);
     let _ = (complaint.meaning(&Dialect::default()), complaint.name());
-    let mut texts = vec![String::from_utf8_lossy(bytes).into_owned()];
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    let streamed = events::gathered(&text).as_ref().and_then(Completion::read).unwrap_or_default();
+    let mut texts = vec![text];
+    texts.extend(streamed.texts);
     if let Ok(body) = serde_json::from_slice::<Value>(bytes) {
         texts.extend(Completion::read(&body).unwrap_or_default().texts);
     }

@@ -251,6 +251,7 @@ mod tests {
         for body in [
             r#"{"error":"see the details in strictly confidential logs"}"#,
             r#"{"detail":"Bad Request"}"#,
+            r#"{"error":"give more detail, and be strict about it"}"#,
             "",
             "\u{0}\u{1}",
             "null",
@@ -262,8 +263,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_matter_of_parameters_is_told_by_codes_words_and_status() {
+        let error = |kind: &str, message: &str| serde_json::json!({ "error": { "message": message, "type": kind } }).to_string();
+        for (status, body, expected) in [
+            (400, error("authentication_error", "no"), Meaning::Key),
+            (500, error("", "No api key passed in."), Meaning::Key),
+            (503, error("unavailable_error", "Loading model"), Meaning::Loading),
+            (503, error("", "overloaded"), Meaning::Failing),
+            (429, error("", "slow down"), Meaning::Limited),
+            (429, error("insufficient_quota", "slow down"), Meaning::NoQuota),
+            // A proxy's page may quote the request; what it says is not the model's word.
+            (502, "max_completion_tokens, temperature, json_schema".into(), Meaning::Failing),
+            (404, "json_schema".into(), Meaning::NoSuchPath),
+            (400, error("", "System role not supported"), Meaning::System),
+            (529, String::new(), Meaning::Failing),
+            (418, String::new(), Meaning::Unclear),
+        ] {
+            assert_eq!(meaning(status, &body), expected, "{status} {body}");
+        }
+        let tool = Dialect { rung: Rung::Tool, ..Dialect::default() };
+        let named = Complaint::read(400, error("", "tool_choice must be one of 'none', 'auto', 'required'").as_bytes());
+        assert_eq!(named.meaning(&tool), Meaning::NamedTool);
+        assert_eq!(named.meaning(&Dialect { named_tool: false, ..tool }), Meaning::Form);
+    }
+
+    #[test]
     fn a_bound_that_is_too_large_is_told_from_one_that_is_unknown() {
         let of = |message: &str| meaning(400, &serde_json::json!({ "error": { "message": message } }).to_string());
+        assert_eq!(of("Unsupported parameter: 'max_tokens'"), Meaning::Unclear, "it was not sent");
         assert_eq!(
             of("max_completion_tokens is too large: 9. This model supports at most 8 completion tokens"),
             Meaning::BoundTooLarge(Some(8))

@@ -116,3 +116,35 @@ impl Search {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn search() -> Search {
+        let endpoint = Endpoint::new(super::super::tests::settings("http://127.0.0.1:1/v1")).unwrap();
+        Search { sent: 400, proven: true, ..Search::begin(&endpoint, 1, 3) }
+    }
+
+    #[test]
+    fn a_bound_that_is_too_large_shrinks_to_what_was_named_or_to_a_quarter_but_not_to_nothing() {
+        for (named, sent, expected) in
+            [(Some(128), 400, Some(128)), (Some(900), 400, Some(100)), (None, 400, Some(100)), (Some(8), 400, None), (None, 40, None)]
+        {
+            let mut search = Search { sent, ..search() };
+            assert_eq!((search.adapt(&Meaning::BoundTooLarge(named)), search.dialect.largest_bound), (expected.is_some(), expected));
+        }
+    }
+
+    #[test]
+    fn a_refused_form_is_a_matter_of_fact_and_a_vague_refusal_a_guess() {
+        let mut told = search();
+        assert!(told.adapt(&Meaning::Form));
+        assert_eq!((told.dialect.rung, told.proven, told.belief), (Rung::Schema, false, TOLD));
+        let mut guessed = search();
+        assert!(guessed.adapt(&Meaning::Unclear));
+        assert_eq!((guessed.dialect.rung, guessed.proven, guessed.belief), (Rung::Schema, false, GUESSED));
+        assert!(guessed.simpler());
+        assert_eq!((guessed.dialect.rung, guessed.belief), (Rung::JsonObject, DOUBTED));
+    }
+}

@@ -88,7 +88,7 @@ fn accept(outline: &Outline<'_>, field: &Field, value: &Value) -> Result<Option<
         Shape::Number => number(value),
         Shape::Words { words, many } => pick(outline, field.node, *many, value, |said| word(words, said)),
         Shape::Numbered { words, many } => {
-            pick(outline, field.node, *many, value, |said| numbered(words, said).or_else(|_| word(words, said)))
+            pick(outline, field.node, *many, value, |said| numbered(words, said).or_else(|cause| word(words, said).map_err(|_| cause)))
         }
     }
 }

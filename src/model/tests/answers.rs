@@ -23,6 +23,7 @@ fn a_scene_description_is_asked_as_openai_documents_it() {
     assert_eq!((&named["name"], &named["strict"]), (&json!("annotation"), &json!(true)));
     strict::check(&named["schema"]).unwrap();
     assert_eq!(named["schema"]["properties"]["scene_description"]["title"], "Scene description");
+    assert_eq!(named["schema"]["properties"]["scene_description"]["type"], "string", "a required text is not left out by null");
     assert_eq!(body["messages"][0]["role"], "system");
     assert_eq!(body["messages"][1]["content"][1]["image_url"]["url"], "data:image/jpeg;base64,/9j/4AECAw==");
     let sent = body.to_string();
@@ -46,6 +47,9 @@ fn every_kind_of_attribute_comes_back_by_the_ontologys_hashes() {
         ])
     );
     assert_eq!(reply.left_out, ["Note"]);
+    let told =
+        server.asked()[0].body["response_format"]["json_schema"]["schema"]["properties"]["rain_intensity"]["description"].to_string();
+    assert!(told.contains(r#"Only if Weather (weather) is \"Rain\", otherwise null."#), "{told}");
     assert_eq!((reply.prompt_tokens, reply.answer_tokens, reply.requests), (100, 10, 1));
 }
 
@@ -200,6 +204,43 @@ fn types_are_bent_only_where_nothing_is_lost() {
             Error::Invalid { cause: found, .. } => assert_eq!(found, cause),
             other => panic!("{other}"),
         }
+    }
+}
+
+#[test]
+fn what_hangs_under_an_option_that_was_not_chosen_is_not_judged() {
+    let said = json!({ "weather": "Sunny", "rain_intensity": "Torrential", "snow_depth": "much", "number_of_cars": 1 });
+    let server = Server::start(move |_, _| Played::says(&said.to_string()));
+    let reply = ask_about(&models(&server.url), &ontologies::driving(), 10).unwrap();
+    assert_eq!((reply.requests, reply.answers.len()), (1, 2));
+}
+
+#[test]
+fn a_number_must_be_one_of_those_in_the_list() {
+    for (said, fits) in
+        [(json!(1), true), (json!(3_000), true), (json!("7"), true), (json!(0), false), (json!(3_001), false), (json!(-1), false)]
+    {
+        let server = Server::start(move |_, _| Played::says(&json!({ "species": said }).to_string()));
+        match ask_about(&models(&server.url), &ontologies::many_options(3_000), 10) {
+            Ok(reply) => assert!(fits && reply.answers.len() == 1, "{reply:?}"),
+            Err(error) => assert!(!fits && error.to_string().contains("is not a number from 1 to 3000"), "{error}"),
+        }
+    }
+}
+
+#[test]
+fn characters_that_do_not_show_are_left_out_of_a_text() {
+    let said = json!({ "scene_description": " A\u{0} cat\u{7}\n on a\tmat. " });
+    let server = Server::start(move |_, _| Played::says(&said.to_string()));
+    assert_eq!(super::text_of(&ask(&models(&server.url)).unwrap()), "A cat\n on a\tmat.");
+}
+
+#[test]
+fn a_title_in_place_of_a_key_counts_only_where_it_can_mean_one_question() {
+    let question = |hash: &str| ontologies::classification(ontologies::attribute(hash, "Remark", AttributeKind::Text));
+    for (ontology, fits) in [(vec![question("one")], true), (vec![question("one"), question("two")], false)] {
+        let server = Server::start(|_, _| Played::says(r#"{"Remark ": "a cat"}"#));
+        assert_eq!(ask_about(&models(&server.url), &ontology, 10).is_ok(), fits);
     }
 }
 

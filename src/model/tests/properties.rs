@@ -260,6 +260,25 @@ fn a_tree_too_large_for_one_call_is_asked_branch_by_branch() {
 }
 
 #[test]
+fn long_labels_are_spread_over_several_calls_too() {
+    // 1,000 values of 126 characters each: more than all names and values of one schema may have.
+    let ontology: Vec<_> = (0..4)
+        .map(|number| {
+            let options =
+                (0..250).map(|option| ontologies::choice(&format!("o{number}-{option}"), &"long ".repeat(40), Vec::new())).collect();
+            ontologies::classification(ontologies::attribute(&format!("a{number}"), "Kind", AttributeKind::Radio(options)))
+        })
+        .collect();
+    let topics: Vec<Topic<'_>> = ontology.iter().map(Topic::from).collect();
+    let outline = Outline::new(&topics);
+    let (values, sheets) = converse(&outline, |_, schema| {
+        let last = |property: &Value| property.pointer("/anyOf/0/enum/249").unwrap().clone();
+        schema["properties"].as_object().unwrap().iter().map(|(key, property)| (key.clone(), last(property))).collect()
+    });
+    assert_eq!((outline.answers(&values).0.len(), sheets), (4, 2));
+}
+
+#[test]
 fn many_classifications_are_spread_over_several_calls_whole() {
     let ontology: Vec<_> = (0..250)
         .map(|number| {
