@@ -14,6 +14,7 @@ use super::call::{Ask, Caller, Got};
 use super::chat::{self, Completion, Repair};
 use super::endpoint::Endpoint;
 use super::facade::{Question, Reply};
+use super::memory::Verdict;
 use super::outline::{Outline, Values};
 use super::prompt::prompt;
 use super::schema::schema;
@@ -80,6 +81,7 @@ fn answer_sheet(
     let mut enlarged = caller.endpoint.memory.is_long(schema_id);
     let mut bound = if enlarged { larger } else { settings.max_answer_tokens.max(1) };
     let mut repair: Option<Repair> = None;
+    let mut held = true;
     loop {
         let ask = Ask { prompts: &prompts, schema: &schema, schema_id, max_answer_tokens: bound, repair: repair.as_ref() };
         let Got { completion, rung, bound: sent } = caller.complete(&ask)?;
@@ -88,9 +90,8 @@ fn answer_sheet(
         }
         let cause = match read(outline, sheet, &completion, values) {
             Ok(()) => {
-                // An endpoint that promises to hold the model to the schema must not need a repair.
-                let kept_its_word = repair.is_none() || rung.needs_schema_in_prompt();
-                caller.endpoint.memory.judged(schema_id, rung, kept_its_word, Instant::now());
+                let verdict = if held || rung.needs_schema_in_prompt() { Verdict::Fits } else { Verdict::Unheld };
+                caller.endpoint.memory.judged(schema_id, rung, verdict, Instant::now());
                 if enlarged {
                     caller.endpoint.memory.was_long(schema_id, Instant::now());
                 }
@@ -105,10 +106,11 @@ fn answer_sheet(
             enlarged = true;
             bound = larger;
         } else if repair.is_some() {
-            caller.endpoint.memory.judged(schema_id, rung, false, Instant::now());
+            caller.endpoint.memory.judged(schema_id, rung, if held { Verdict::Misfit } else { Verdict::Unheld }, Instant::now());
             return Err(invalid(format!("{cause}{}", completion.hint())));
         } else {
             tracing::info!(model = settings.name, cause, "the model's answer does not fit, asking it to mend it");
+            held = was_held(sheet, &completion);
             repair = Some(Repair { said: completion.texts.into_iter().next().unwrap_or_default(), cause });
         }
     }
@@ -131,6 +133,15 @@ fn read(outline: &Outline<'_>, sheet: &Sheet, completion: &Completion, values: &
         }
     }
     Err(cause.unwrap_or_else(|| "it is empty".into()))
+}
+
+/// Whether an answer that does not fit may still come from a model that was held to the schema. What cannot be taken
+/// apart, a number that no computer holds among it, is no proof of the contrary; the absence of an object is.
+fn was_held(sheet: &Sheet, completion: &Completion) -> bool {
+    completion.texts.iter().any(|text| match answer::objects(text) {
+        Ok(objects) => objects.iter().any(|object| validate::has_keys(sheet, object)),
+        Err(none) => none != answer::NoObject::None,
+    })
 }
 
 fn identity(schema: &Value) -> u64 {

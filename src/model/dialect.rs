@@ -24,11 +24,12 @@ impl Rung {
         matches!(self, Self::JsonObject | Self::Prompt)
     }
 
-    /// The rung to go on with when answers on this one do not fit: an endpoint that does not keep the promise of one
-    /// schema rung keeps that of no other. From the last rung back to the first: the model may have been replaced.
-    pub(super) fn after_disappointment(self) -> Self {
+    /// The next one down; from the last back to the first: the model may have been replaced.
+    pub(super) fn below(self) -> Self {
         match self {
-            Self::StrictSchema | Self::Schema | Self::Tool => Self::JsonObject,
+            Self::StrictSchema => Self::Schema,
+            Self::Schema => Self::Tool,
+            Self::Tool => Self::JsonObject,
             Self::JsonObject => Self::Prompt,
             Self::Prompt => Self::StrictSchema,
         }

@@ -34,6 +34,17 @@ struct Learnt {
     schemas: HashMap<u64, OfSchema>,
 }
 
+/// What an answer tells of the rung that it was got on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is valid.
+    Fits,
+    /// It is not, not even after a repair, though it has the schema's form: no grammar rules out every wrong value.
+    Misfit,
+    /// The model was evidently not held to the schema: what it said first has none of its keys.
+    Unheld,
+}
+
 #[derive(Debug, Default, Clone, Copy)]
 struct OfSchema {
     rung: Option<Rung>,
@@ -107,14 +118,15 @@ impl Memory {
         learnt.believe(now, GUESSED);
     }
 
-    /// The answer was valid, or not even after a repair.
-    pub(super) fn judged(&self, schema: u64, rung: Rung, valid: bool, now: Instant) {
+    /// What became of an answer that was got on a rung.
+    pub(super) fn judged(&self, schema: u64, rung: Rung, verdict: Verdict, now: Instant) {
         let mut learnt = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let of = learnt.of(schema);
-        of.disappointments = if valid { 0 } else { of.disappointments + 1 };
+        of.disappointments = if verdict == Verdict::Fits { 0 } else { of.disappointments + 1 };
         if of.disappointments >= DISAPPOINTMENTS {
             of.disappointments = 0;
-            of.rung = Some(rung.after_disappointment());
+            // An endpoint that does not keep the promise of one schema rung keeps that of no other.
+            of.rung = Some(if verdict == Verdict::Unheld && rung < Rung::JsonObject { Rung::JsonObject } else { rung.below() });
             learnt.believe(now, GUESSED);
         }
     }
@@ -200,15 +212,19 @@ mod tests {
     #[test]
     fn a_rung_whose_answers_never_fit_is_left() {
         let (memory, now) = (Memory::default(), Instant::now());
-        memory.judged(1, Rung::StrictSchema, false, now);
-        memory.judged(1, Rung::StrictSchema, true, now);
-        memory.judged(1, Rung::StrictSchema, false, now);
+        memory.judged(1, Rung::StrictSchema, Verdict::Misfit, now);
+        memory.judged(1, Rung::StrictSchema, Verdict::Fits, now);
+        memory.judged(1, Rung::StrictSchema, Verdict::Misfit, now);
         assert_eq!(memory.recall(1, now).0.rung, Rung::StrictSchema);
-        memory.judged(1, Rung::StrictSchema, false, now);
-        assert_eq!(memory.recall(1, now).0.rung, Rung::JsonObject);
+        memory.judged(1, Rung::StrictSchema, Verdict::Misfit, now);
+        assert_eq!(memory.recall(1, now).0.rung, Rung::Schema);
+        for _ in 0..2 {
+            memory.judged(3, Rung::Schema, Verdict::Unheld, now);
+        }
+        assert_eq!(memory.recall(3, now).0.rung, Rung::JsonObject);
         assert_eq!(memory.recall(2, now).0.rung, Rung::StrictSchema);
         for _ in 0..2 {
-            memory.judged(1, Rung::Prompt, false, now);
+            memory.judged(1, Rung::Prompt, Verdict::Misfit, now);
         }
         assert_eq!(memory.recall(1, now).0.rung, Rung::StrictSchema, "from the last back to the first");
     }
@@ -217,7 +233,7 @@ mod tests {
     fn the_memory_is_bounded() {
         let (memory, now) = (Memory::default(), Instant::now());
         for schema in 0..10_000 {
-            memory.judged(schema, Rung::StrictSchema, false, now);
+            memory.judged(schema, Rung::StrictSchema, Verdict::Misfit, now);
         }
         assert!(memory.0.lock().unwrap().schemas.len() <= SCHEMAS);
     }

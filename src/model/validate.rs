@@ -52,6 +52,11 @@ pub(super) fn read(outline: &Outline<'_>, sheet: &Sheet, object: &Map<String, Va
     }
 }
 
+/// Whether an object has any of the sheet's keys: a model that is held to the schema cannot but use them.
+pub(super) fn has_keys(sheet: &Sheet, object: &Map<String, Value>) -> bool {
+    unwrapped(sheet, object).is_some()
+}
+
 /// The object itself, or the only object inside of it, whichever has keys of ours.
 fn unwrapped<'o>(sheet: &Sheet, object: &'o Map<String, Value>) -> Option<&'o Map<String, Value>> {
     let known = |object: &Map<String, Value>| sheet.fields.iter().any(|field| value_of(sheet, field, object).is_some());
