@@ -138,7 +138,7 @@ fn subject(media: &Media, path: &Path, name: &str) -> Option<Subject> {
 }
 
 fn want(frame: u64) -> Want {
-    Want { frame, regions: Vec::new(), lossless: false, max_side: None }
+    Want { frame, regions: Vec::new(), lossless: false, max_side: None, quality: None }
 }
 
 fn picture(mut frame: Frame) -> Vec<u8> {

@@ -62,9 +62,11 @@ impl Camera {
         let (settings, at_work) = (self.settings.clone(), Arc::clone(&self.at_work));
         let (sender, taken) = channel();
         let work = move || {
-            let _done = Done(at_work);
-            // The crate panics on values of a driver that it does not know; whoever asked may have given up.
+            let done = Done(at_work);
+            // The crate panics on values of a driver that it does not know.
             let result = std::panic::catch_unwind(|| find_and_take(&settings));
+            // Free before anyone learns the result; whoever asked may have given up.
+            drop(done);
             let _ = sender.send(result.unwrap_or_else(|_| {
                 let cause = "its driver says something that the V4L2 library does not understand".into();
                 Err(Error::Failed { device: settings.device.clone(), cause })

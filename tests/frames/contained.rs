@@ -57,7 +57,7 @@ fn a_worker_is_replaced_before_its_leaks_add_up() {
     let dir = tempfile::tempdir().unwrap();
     let pool = Pool::new(PROGRAM.into(), dir.path(), 1).unwrap();
     let mut nothing = |_: &[(u64, u64)], _: &Deadline| Ok(Vec::new());
-    let mut ask = || job::run(&pool, &Proofs::default(), &Job::Candidates, &mut nothing, &soon()).map(drop).unwrap();
+    let mut ask = || job::run(&pool, &Proofs::default(), &Job::Candidates, &[], &mut nothing, &soon()).map(drop).unwrap();
     ask();
     let first = pool.idle();
     (0..498).for_each(|_| ask());
