@@ -42,6 +42,12 @@ test-stills: deps $(VENV)/ready ## Only stills of every kind, with Pillow as jud
 	cargo build --release --bin edgelabel
 	@scripts/suites stills
 
+.PHONY: fuzz-short fuzz
+fuzz-short: deps ## Fuzz the readers of foreign bytes, a minute each
+	@TIME=$(or $(TIME),60) scripts/suites fuzz
+fuzz: deps ## Fuzz for longer: TIME=seconds each (3600), TARGETS="mp4 still"
+	@TIME=$(or $(TIME),3600) fuzz/run $(TARGETS)
+
 .PHONY: hostile-media
 hostile-media: deps ## All of the corpus, cut at 200 places and with 1,000 bytes turned, through real workers (an hour)
 	@EDGELABEL_HOSTILE=all scripts/suites hostile_media

@@ -421,7 +421,7 @@ fn exit_codes_tell_usage_from_configuration_from_failure() {
 proptest! {
     #[test]
     fn any_bytes_are_a_configuration_or_a_list_of_problems(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-        edgelabel::config::fuzz_config(&bytes);
+        edgelabel::config::fuzz_config(&String::from_utf8_lossy(&bytes));
     }
 
     #[test]
@@ -430,6 +430,6 @@ proptest! {
         key in prop::sample::select(vec!["listen", "request_budget", "certificate", "domain", "base_url", "timeout", "path", "classification", "confidence", "cache_bytes", "level", "format", "temperature", "allowed_projects"]),
         value in prop::sample::select(vec!["1", "-1", "1e308", "nan", "\"\"", "\"/\"", "\"0s\"", "[]", "[[]]", "[\"\"]", "{}", "{a={b=1}}", "true", "1979-05-27", "\"https://x\"", "\"\\u0000\"", "0xffffffffffffffff"]),
     ) {
-        edgelabel::config::fuzz_config(format!("[{section}]\n{key} = {value}\n").as_bytes());
+        edgelabel::config::fuzz_config(&format!("[{section}]\n{key} = {value}\n"));
     }
 }

@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use edgelabel::encord::auth::Key;
+use edgelabel::encord::{Answer, AnswerValue, AttributeAnswer, Ontology, PreparedAnswer};
+use edgelabel::ids::{FeatureNodeHash, Secret};
 use edgelabel::media::{index, still};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -108,4 +112,53 @@ fn harmed_matroska_files_are_read_or_refused() {
 #[test]
 fn harmed_pictures_are_decoded_or_refused() {
     survive("still", still::fuzz_still);
+}
+
+type Target = fn(&[u8]);
+
+/// What each target of `fuzz/` does with its input.
+const TARGETS: [(&str, Target); 14] = [
+    ("config", |bytes| edgelabel::config::fuzz_config(&String::from_utf8_lossy(bytes))),
+    ("encord_answer", |bytes| edgelabel::encord::fuzz_encord_answer(&String::from_utf8_lossy(bytes))),
+    ("kept_index", index::fuzz_kept_index),
+    ("label_row", label_row),
+    ("matroska", index::fuzz_index),
+    ("model_answer", edgelabel::model::fuzz_answer),
+    ("mp4", index::fuzz_index),
+    ("ontology", |bytes| drop(Ontology::from_json(&String::from_utf8_lossy(bytes)))),
+    ("payload", edgelabel::server::fuzz_payload),
+    ("range_answer", |bytes| edgelabel::media::bytes::fuzz_range_answer(&String::from_utf8_lossy(bytes))),
+    ("signature", edgelabel::server::fuzz_signature),
+    ("ssh_key", |bytes| drop(Key::parse(&Secret::new(String::from_utf8_lossy(bytes)), "fuzzed", None))),
+    ("still", still::fuzz_still),
+    ("worker_says", edgelabel::media::worker::fuzz_worker_says),
+];
+
+fn label_row(bytes: &[u8]) {
+    let ontology = Ontology::from_json(include_str!("support/ontology.json")).unwrap();
+    let value = AnswerValue::Choice(FeatureNodeHash::new("Opt+Rain"));
+    let attributes = vec![AttributeAnswer { attribute: FeatureNodeHash::new("AttWeath"), value }];
+    let answer = Answer { feature: FeatureNodeHash::new("Cls/Weat"), attributes };
+    let prepared = PreparedAnswer::new(&ontology, &answer, 0.5, time::OffsetDateTime::UNIX_EPOCH).unwrap();
+    let Some((&frame, text)) = bytes.split_first() else { return };
+    edgelabel::encord::fuzz_label_row(&String::from_utf8_lossy(text), &prepared, u64::from(frame % 16));
+}
+
+#[test]
+fn what_the_fuzzers_found_once_holds_ever_after() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let names = |folder: &str| -> BTreeSet<String> {
+        let entries = std::fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        entries.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect()
+    };
+    let known: BTreeSet<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(names("corpus-seeds"), known);
+    assert_eq!(names("fuzz_targets"), known);
+    for (name, target) in TARGETS {
+        for entry in std::fs::read_dir(root.join("corpus-seeds").join(name)).unwrap() {
+            let path = entry.unwrap().path();
+            eprintln!("{}", path.display());
+            target(&std::fs::read(&path).unwrap());
+        }
+    }
 }

@@ -1,9 +1,13 @@
-//! Any label row: read or refused; merged once it holds the answer, merged twice it is the same.
+//! Any label row: read or refused; merged once it holds the answer, merged twice it is the same, and what is not ours stays
+//! byte for byte.
 #![no_main]
+
+#[path = "../bound.rs"]
+mod bound;
 
 use std::sync::LazyLock;
 
-use edgelabel::encord::{Answer, AnswerValue, AttributeAnswer, LabelRow, Merged, Ontology, PreparedAnswer};
+use edgelabel::encord::{Answer, AnswerValue, AttributeAnswer, Ontology, PreparedAnswer, fuzz_label_row};
 use edgelabel::ids::FeatureNodeHash;
 
 static PREPARED: LazyLock<PreparedAnswer> = LazyLock::new(|| {
@@ -16,12 +20,6 @@ static PREPARED: LazyLock<PreparedAnswer> = LazyLock::new(|| {
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let Some((&frame, text)) = input.split_first() else { return };
-    let (frame, Ok(text)) = (u64::from(frame % 16), std::str::from_utf8(text)) else { return };
-    let Ok(mut row) = LabelRow::from_json(text, false) else { return };
-    let _ = row.objects_on(frame);
-    let Ok(_) = row.merge(&PREPARED, frame) else { return };
-    let saved = row.to_save().unwrap();
-    let mut again = LabelRow::from_json(saved.get(), false).unwrap();
-    assert_eq!(again.merge(&PREPARED, frame).unwrap(), Merged::AlreadyThere);
-    assert_eq!(again.to_save().unwrap().get(), saved.get());
+    let Ok(text) = std::str::from_utf8(text) else { return };
+    fuzz_label_row(text, &PREPARED, u64::from(frame % 16));
 });

@@ -1,6 +1,9 @@
 //! Whatever stands in the key file is a key or an error that does not quote it.
 #![no_main]
 
+#[path = "../bound.rs"]
+mod bound;
+
 use edgelabel::encord::auth::Key;
 use edgelabel::ids::Secret;
 

@@ -15,6 +15,7 @@ pub mod problem;
 pub mod value;
 
 mod check;
+mod fuzz;
 mod layer;
 mod ready;
 mod secret;
@@ -23,6 +24,8 @@ mod show;
 mod strict;
 
 pub use file::File;
+#[doc(hidden)]
+pub use fuzz::fuzz_config;
 pub use layer::Env;
 pub use problem::{Invalid, Problem};
 
@@ -59,22 +62,8 @@ impl Config {
         let (seed, inline, inline_origins) = seed_variables(env, &mut warnings);
         layers.push(seed);
 
-        // Each layer on its own, so that a wrong value is an error also where a stronger layer hides it.
-        for layer in &layers {
-            strict::read::<File>(layer.0.clone(), &mut problems);
-        }
-        Invalid::unless_none(problems)?;
-
-        let mut builder = ::config::Config::builder();
-        for layer in layers {
-            builder = builder.add_source(layer);
-        }
-        let merged = builder.build().map_err(|error| Problem::new("", "", error.to_string()))?.cache;
-        let mut origins = BTreeMap::new();
-        note_origins(&merged, "", &mut origins);
+        let (mut file, mut origins) = merged(layers, &mut problems)?;
         origins.extend(inline_origins);
-        let mut problems = Vec::new();
-        let mut file: File = strict::read(merged, &mut problems);
         complete(&mut file, &main, &origins);
         let mut config = Self { path: main, file, warnings, origins, inline };
         config.contradictions(&mut problems);
@@ -90,6 +79,25 @@ impl Config {
     fn problem(&self, key: &str, what: impl Into<String>) -> Problem {
         Problem::new(self.origins.get(key).cloned().unwrap_or_default(), key, what)
     }
+}
+
+/// One file out of all layers, the strongest last, and where each key was written. `problems` are those of reading the
+/// layers' texts; when there are none, those of the whole are added.
+fn merged(layers: Vec<layer::Layer>, problems: &mut Vec<Problem>) -> Result<(File, BTreeMap<String, String>), Invalid> {
+    // Each layer on its own, so that a wrong value is an error also where a stronger layer hides it.
+    for layer in &layers {
+        strict::read::<File>(layer.0.clone(), problems);
+    }
+    Invalid::unless_none(std::mem::take(problems))?;
+
+    let mut builder = ::config::Config::builder();
+    for layer in layers {
+        builder = builder.add_source(layer);
+    }
+    let merged = builder.build().map_err(|error| Problem::new("", "", error.to_string()))?.cache;
+    let mut origins = BTreeMap::new();
+    note_origins(&merged, "", &mut origins);
+    Ok((strict::read(merged, problems), origins))
 }
 
 /// The main file and its drop-ins.
@@ -198,18 +206,4 @@ fn note_origins(value: &Value, key: &str, origins: &mut BTreeMap<String, String>
     } else if let Some(origin) = value.origin() {
         origins.insert(key.to_owned(), origin.to_owned());
     }
-}
-
-/// For the fuzzer: any bytes are a configuration or a list of problems, never a panic, and reading ends.
-#[doc(hidden)]
-pub fn fuzz_config(bytes: &[u8]) {
-    let text = String::from_utf8_lossy(bytes);
-    let mut problems = Vec::new();
-    let layer = layer::of_text("fuzz.toml", &text, &mut problems);
-    let file: File = strict::read(layer.0, &mut problems);
-    for problem in &problems {
-        assert!(!problem.to_string().is_empty());
-    }
-    let config = Config { path: PathBuf::new(), file, warnings: Vec::new(), origins: BTreeMap::new(), inline: BTreeMap::new() };
-    assert!(config.effective().parse::<toml::Table>().is_ok(), "the effective configuration is TOML");
 }

@@ -212,3 +212,10 @@ fn image_of(images: Vec<Media>, unit: &Unit, count: u64) -> Option<Media> {
 fn is_uuid(text: &str) -> bool {
     text.parse::<DataHash>().is_ok()
 }
+
+/// For the fuzzer: reads an answer as each kind there is here.
+pub(super) fn fuzz(json: &RawValue) {
+    let _ = read_json::<DataAnswer>(json.get());
+    let _ = read_json::<StorageItem>(json.get());
+    let _ = read_json::<Page>(json.get());
+}

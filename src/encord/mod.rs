@@ -10,6 +10,7 @@ mod envelope;
 pub mod error;
 mod frame_entries;
 pub mod frames;
+mod fuzz;
 pub mod label_row;
 mod link;
 pub mod merge;
@@ -26,6 +27,8 @@ pub mod state;
 pub use answer::{Answer, AnswerValue, AttributeAnswer};
 pub use client::{Encord, Project, Settings};
 pub use error::Error;
+#[doc(hidden)]
+pub use fuzz::{fuzz_encord_answer, fuzz_label_row};
 pub use label_row::{LabelRow, RowKind};
 pub use merge::{ExistingAnswer, Merged};
 pub use objects::FrameObject;

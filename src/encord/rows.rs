@@ -237,3 +237,12 @@ fn pick_row(json: &RawValue, with_links: bool, is_it: impl Fn(RowIds) -> bool) -
     }
     Ok(None)
 }
+
+/// For the fuzzer: reads an answer as each kind there is here.
+pub(super) fn fuzz(json: &RawValue) {
+    let _ = pick_row(json, false, |ids| ids.label_hash.is_some() || ids.data_hash.is_some());
+    let Ok(data) = "038ed92d-dbe8-4991-a3aa-6ede35d6e62d".parse::<DataHash>() else { return };
+    for row in read_json::<Vec<Map<String, Value>>>(json.get()).unwrap_or_default() {
+        let _ = RowSummary::from_listing(row, &data);
+    }
+}

@@ -105,7 +105,7 @@ pub(super) fn newer_schemes(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 }
 
 /// Lower-case hexadecimal HMAC-SHA256 of `<timestamp>.<body>`.
-fn hex_signature(secret: &Secret, timestamp: &str, body: &[u8]) -> String {
+pub(super) fn hex_signature(secret: &Secret, timestamp: &str, body: &[u8]) -> String {
     #[allow(clippy::expect_used)] // HMAC takes keys of every length.
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).expect("HMAC takes keys of every length");
     mac.update(timestamp.as_bytes());

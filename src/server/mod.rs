@@ -9,6 +9,7 @@ pub mod certificate;
 mod connection;
 mod cors;
 mod door;
+mod fuzz;
 mod guests;
 mod listen;
 pub mod names;
@@ -35,6 +36,8 @@ use tokio::sync::watch;
 pub use admin::{Admin, AdminView, Status};
 pub use certificate::CertificateFacts;
 pub use door::BrowserCall;
+#[doc(hidden)]
+pub use fuzz::{fuzz_payload, fuzz_signature};
 pub use listen::Listeners;
 pub use settings::{AdminSettings, DEFAULT_ORIGINS, Limits, Network, Settings, SignaturePolicy, TlsSettings};
 pub use tls::{CertificateState, TlsError};

@@ -6,6 +6,7 @@
 mod cache;
 mod entry;
 mod folder;
+mod fuzz;
 mod origin;
 mod plan;
 mod remote;
@@ -24,6 +25,9 @@ use crate::deadline::Deadline;
 use crate::http;
 use crate::ids::SignedUrl;
 use crate::media::{AssetLink, Error};
+
+#[doc(hidden)]
+pub use fuzz::fuzz_range_answer;
 
 use cache::Cache;
 use origin::Origin;

@@ -317,7 +317,7 @@ fn refuses_link(status: u16, code: Option<&str>) -> bool {
 }
 
 /// `bytes 0-9/100` as a span and the size.
-fn parse_content_range(text: &str) -> Option<(Span, u64)> {
+pub(super) fn parse_content_range(text: &str) -> Option<(Span, u64)> {
     let (range, size) = text.strip_prefix("bytes")?.trim_start().split_once('/')?;
     let (first, last) = range.split_once('-')?;
     let (first, last, size): (u64, u64, u64) = (first.trim().parse().ok()?, last.trim().parse().ok()?, size.trim().parse().ok()?);

@@ -55,8 +55,7 @@ impl SampleTable {
             out.signed(i64::from(at) - last);
             last = i64::from(at);
         });
-        let seal = Sha256::digest(&out.bytes);
-        out.bytes.extend_from_slice(&seal[..SEAL]);
+        seal(&mut out.bytes);
         out.bytes
     }
 
@@ -119,6 +118,12 @@ impl SampleTable {
         };
         from.rest.is_empty().then_some(table)
     }
+}
+
+/// Ends a blob with what tells it from a damaged one.
+pub(super) fn seal(bytes: &mut Vec<u8>) {
+    let seal = Sha256::digest(&bytes);
+    bytes.extend_from_slice(&seal[..SEAL]);
 }
 
 /// What is not in the list is counted as one past its end.
@@ -276,8 +281,7 @@ mod tests {
         #[test]
         fn a_forged_blob_is_bounded_and_never_panics(mut forged in any::<Vec<u8>>()) {
             forged.splice(..0, MAGIC);
-            let seal = Sha256::digest(&forged);
-            forged.extend_from_slice(&seal[..SEAL]);
+            seal(&mut forged);
             let _ = SampleTable::from_bytes(&forged);
         }
     }

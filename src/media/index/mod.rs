@@ -14,7 +14,7 @@ mod vpx;
 mod window;
 
 #[doc(hidden)]
-pub use fuzz::fuzz_index;
+pub use fuzz::{fuzz_index, fuzz_kept_index};
 pub use table::{Codec, Colour, Crop, Edit, OutOfRange, Plan, Sample, SampleTable, StreamFormat, Turn};
 
 use super::source::{Source, SourceError};

@@ -215,7 +215,11 @@ pub fn fuzz_still(bytes: &[u8]) {
         let Ok(still) = read(bytes, &limits) else { continue };
         assert!(still.width.max(still.height) <= limits.max_side && still.width.min(still.height) > 0);
         match still.passthrough {
-            Some(file) => assert!(passthrough && file.len() <= bytes.len() + 16),
+            Some(file) => {
+                assert!(passthrough && file.len() <= bytes.len() + 16);
+                let again = read(&file, &limits).ok().and_then(|again| again.passthrough);
+                assert!(again == Some(file), "what was stripped of its metadata once changes when it is stripped again");
+            }
             None => assert_eq!(still.rgb.len() as u64, u64::from(still.width) * u64::from(still.height) * 3),
         }
     }
