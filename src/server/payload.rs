@@ -68,11 +68,13 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
 /// Reads a body.
 pub(super) fn parse(body: &[u8]) -> Result<Payload, Malformed> {
     let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
-    if first.is_some_and(|&byte| byte != b'{') && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok() {
+    let invalid = |wrong: serde_json::Error| Malformed(format!("the body is not valid JSON: {}", plainly(&wrong)));
+    if first.is_some_and(|&byte| byte != b'{') {
+        // Told apart here, because serde_json quotes all of what stands in the place of an object.
+        serde_json::from_slice::<serde::de::IgnoredAny>(body).map_err(invalid)?;
         return Err(Malformed("the body is JSON, but not an object with projectHash and dataHash".into()));
     }
-    let fields: Fields =
-        serde_json::from_slice(body).map_err(|wrong| Malformed(format!("the body is not valid JSON: {}", plainly(&wrong))))?;
+    let fields: Fields = serde_json::from_slice(body).map_err(invalid)?;
     if let (None, Some(Value::String(kind))) = (&fields.project_hash, &fields.event_type) {
         let kind = kind.chars().take(80).collect();
         return Ok(Payload::Event(Event { kind, version: fields.version.map(|version| version.to_string().chars().take(20).collect()) }));
@@ -198,6 +200,8 @@ mod tests {
         }
         assert!(parse(b"{\"projectHash\":\"\xff\"}").is_err());
         assert!(parse(b"[]").unwrap_err().to_string().contains("not an object"));
+        let quoted = parse(b"\"what a stranger wrote\": ").unwrap_err().to_string();
+        assert!(quoted.starts_with("the body is not valid JSON") && !quoted.contains("stranger"), "{quoted}");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use indexmap::IndexSet;
+
 /// How the pictures are coded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Codec {
@@ -241,10 +243,10 @@ impl SampleTable {
         let wanted = pts(frame);
         let before = (0..frame).rev().take_while(|&at| pts(at) == wanted).count();
         let after = (frame + 1..self.shown.len()).take_while(|&at| pts(at) == wanted).count();
-        if before + after == 0 {
-            return (Vec::new(), 0);
-        }
-        (self.shown[frame - before..=frame + after].iter().map(|&sample| sample as usize).collect(), before)
+        // Two edits may show one sample twice in a row; it comes out once.
+        let tied: IndexSet<usize> = self.shown[frame - before..=frame + after].iter().map(|&sample| sample as usize).collect();
+        let nth = tied.get_index_of(&(self.shown[frame] as usize)).unwrap_or(0);
+        if tied.len() < 2 { (Vec::new(), 0) } else { (tied.into_iter().collect(), nth) }
     }
 
     /// The sync sample to begin with, so that a picture in sample `at`, shown at `pts`, comes out right.
@@ -333,6 +335,17 @@ mod tests {
         let vp9 = table(Codec::Vp9, &[(0, true), (1, false), (1, false), (2, false)]);
         let plan = vp9.plan(1).unwrap();
         assert_eq!((plan.samples.clone(), plan.nth, plan.tickets.as_slice()), (0..2, 0, [0, 1].as_slice()));
+    }
+
+    #[test]
+    fn a_sample_that_two_edits_show_in_a_row_comes_out_once() {
+        let mut table = table(Codec::H264, &[(0, true), (2, false), (1, false), (1, false)]);
+        table.shown = vec![0, 2, 3, 3, 1];
+        let plan = table.plan(3).unwrap();
+        assert_eq!((plan.target, plan.nth, plan.ticket()), (3, 1, 1));
+        table.shown = vec![0, 0, 1];
+        let plan = table.plan(1).unwrap();
+        assert_eq!((plan.target, plan.nth, plan.ticket()), (0, 0, 0));
     }
 
     #[test]
