@@ -72,7 +72,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Command::Renew(more) => {
             authority::renew(&files, &more.parse()?, &Names::of_this_box())?;
         }
-        Command::Show => {}
+        Command::Show => authority::heal(&files),
     }
     super::print(&describe(&files)?)?;
     Ok(ExitCode::SUCCESS)

@@ -11,7 +11,7 @@ use crate::journal::{Journal, State};
 use crate::media::DecoderState;
 use crate::model::Stats;
 use crate::server::admin::{CertificateStatus, Dependency};
-use crate::server::authority::{AuthorityFiles, authority_facts};
+use crate::server::authority::{AuthorityFiles, issuing_authority};
 use crate::server::{AdminView, Server, Status, TlsSettings};
 use crate::telemetry::{Metrics, ModelReading, Readings};
 
@@ -122,17 +122,20 @@ impl View {
     fn note_certificate(&self) {
         let state = self.server.certificate();
         let problem = state.problem.map(|(_, cause)| cause).or_else(|| state.facts.date_problem(std::time::SystemTime::now()));
+        let problem = problem.or_else(|| state.renewal.map(|cause| format!("it cannot be renewed: {cause}")));
         self.health.note("certificate", problem.map_or(Ok(()), Err));
     }
 
     fn certificate(&self) -> CertificateStatus {
         let state = self.server.certificate();
         let facts = state.facts;
+        let authority = issuing_authority(&AuthorityFiles::beside(&self.tls));
         CertificateStatus {
             names: facts.dns_names.iter().cloned().chain(facts.addresses.iter().map(ToString::to_string)).collect(),
             not_after: facts.not_after,
             sha256: facts.sha256,
-            ca_sha256: authority_facts(&AuthorityFiles::beside(&self.tls)).ok().map(|facts| facts.sha256),
+            ca_not_after: authority.as_ref().map(|facts| facts.not_after),
+            ca_sha256: authority.map(|facts| facts.sha256),
             problem: state.problem.map(|(_, cause)| cause),
         }
     }
@@ -160,6 +163,7 @@ impl View {
                 .collect(),
             connections: self.server.connections() as u64,
             certificate_not_after: certificate.facts.not_after,
+            authority_not_after: issuing_authority(&AuthorityFiles::beside(&self.tls)).map(|facts| facts.not_after),
             certificate_broken: certificate.problem.is_some(),
             dependencies: self.dependencies().into_iter().map(|(name, dependency)| (name, dependency.status == "ok")).collect(),
             models: parts.models.stats().into_iter().map(reading).collect(),

@@ -2,33 +2,24 @@
 //! an authority that the annotators' stations trust. It lives beside the server's certificate, and can vouch for
 //! nothing but this box's kind of names.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
-use std::net::IpAddr;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints,
-    PKCS_ECDSA_P256_SHA256, SanType,
-};
-use rustls_pki_types::CertificateDer;
-use time::{Duration, OffsetDateTime};
-use zeroize::Zeroizing;
+use time::OffsetDateTime;
 
 use super::certificate::{CertificateFacts, day};
+use super::issuing::{Authority, LEAF_DAYS};
 use super::names::Names;
 use super::settings::TlsSettings;
-use super::tls::{TlsError, certificates, refuse_open_key};
-use super::vouching::{Vouching, permitted_trees};
-
-/// Browsers refuse server certificates that are valid for more than 398 days.
-const LEAF_DAYS: i64 = 396;
-const AUTHORITY_DAYS: i64 = 3650;
+use super::switch::{Switch, recover};
+use super::tls::{TlsError, certificates};
+use super::vouching::Vouching;
 
 /// A certificate with fewer days left is renewed.
 const RENEW_DAYS: i64 = 30;
+
+const DAY: i64 = 24 * 3600;
 
 /// No box that runs this was switched on earlier; a clock that says so has not been set yet.
 const EARLIEST_CLOCK: i64 = 1_767_225_600; // 2026-01-01
@@ -83,6 +74,17 @@ pub enum AuthorityError {
         /// What is wrong.
         cause: String,
     },
+    /// The authority's own time is over.
+    #[error(
+        "the authority in {ca} ended on {day}: `edgelabel cert init --replace` makes a new one, with --name and --ip as \
+             before, which every station must then be told to trust"
+    )]
+    Ended {
+        /// The authority's certificate.
+        ca: PathBuf,
+        /// Its last day.
+        day: String,
+    },
     /// The authority may not vouch for a name.
     #[error(
         "the authority in {ca} may not vouch for {name}; `edgelabel cert init --replace --name {name}` makes one that may, \
@@ -101,25 +103,26 @@ pub enum AuthorityError {
 
 /// Makes an authority and a server certificate from it. The folder is made if need be.
 pub fn init(files: &AuthorityFiles, names: &Names, replace: bool) -> Result<CertificateFacts, AuthorityError> {
-    let now = clock()?;
+    let now = clock(OffsetDateTime::now_utc())?;
+    if let Some(folder) = files.certificate.parent() {
+        fs::create_dir_all(folder).map_err(|cause| file_error(folder, &cause))?;
+    }
+    let mut switch = Switch::begin(files)?;
     let all = [&files.ca_certificate, &files.ca_key, &files.certificate, &files.private_key];
     if let Some(present) = all.iter().find(|path| !replace && path.exists()) {
         return Err(AuthorityError::Exists((*present).clone()));
     }
-    if let Some(folder) = files.certificate.parent() {
-        fs::create_dir_all(folder).map_err(|cause| file_error(folder, &cause))?;
-    }
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    let certificate = authority_params(names, now, &key).self_signed(&key)?;
-    write(&files.ca_key, key.serialize_pem().as_bytes(), 0o600)?;
-    write(&files.ca_certificate, certificate.pem().as_bytes(), 0o644)?;
-    issue(files, names, now)
+    let (authority, key) = Authority::make(files, names, now)?;
+    switch.stage(&files.ca_key, key.as_bytes(), 0o600)?;
+    switch.stage(&files.ca_certificate, authority.pem.as_bytes(), 0o644)?;
+    issue(&authority, files, names, now, switch)
 }
 
 /// Makes a new server certificate from the authority that is there: for the names of the old one, for `wanted` names,
 /// and for those of the box's `own` names that the authority may vouch for.
 pub fn renew(files: &AuthorityFiles, wanted: &Names, own: &Names) -> Result<CertificateFacts, AuthorityError> {
-    let now = clock()?;
+    let now = clock(OffsetDateTime::now_utc())?;
+    let switch = Switch::begin(files)?;
     let vouching = vouching(files)?;
     let mut names = wanted.clone().and(&vouching.inside(own));
     if let Ok(old) = server_facts(files) {
@@ -129,18 +132,36 @@ pub fn renew(files: &AuthorityFiles, wanted: &Names, own: &Names) -> Result<Cert
         let room = MOST_ADDRESSES.saturating_sub(names.addresses.len());
         names.addresses.extend(old.addresses.into_iter().take(room));
     }
-    issue(files, &names, now)
+    if let Some(name) = vouching.first_outside(&names) {
+        return Err(AuthorityError::NotPermitted { ca: files.ca_certificate.clone(), name });
+    }
+    issue(&Authority::read(files)?, files, &names, now, switch)
+}
+
+/// Ends a switch to new files that was cut short, by a power failure say; tells of it in the log.
+pub fn heal(files: &AuthorityFiles) {
+    match recover(files) {
+        Ok(false) => {}
+        Ok(true) => tracing::warn!(
+            certificate = %files.certificate.display(),
+            "a switch to a new certificate had been cut short; it is ended now, and nothing else need be done"
+        ),
+        Err(cause) => tracing::warn!("a switch to a new certificate was cut short and cannot be ended: {cause}"),
+    }
 }
 
 /// Why a certificate of the own authority should be renewed, if it should: it ends soon, or one of the box's `own` names
 /// and addresses is not in it. `None` also for an administrator's own certificate.
 pub fn renewal_due(files: &AuthorityFiles, own: &Names, now: SystemTime) -> Option<String> {
-    let authority = authority_facts(files).ok()?;
+    let authority = issuing_authority(files)?;
     let server = server_facts(files).ok()?;
-    if server.issuer != authority.subject || !files.ca_key.exists() {
+    if !files.ca_key.exists() {
         return None;
     }
-    if server.days_left(now) < RENEW_DAYS {
+    let seconds = i64::try_from(now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())).unwrap_or(i64::MAX);
+    // A certificate never outlives its authority: in the authority's last days a new one would end no later.
+    let attainable = authority.not_after.min(seconds.saturating_add(LEAF_DAYS * DAY));
+    if server.days_left(now) < RENEW_DAYS && attainable > server.not_after + DAY {
         return Some(format!("it ends on {}", day(server.not_after)));
     }
     let own = vouching(files).ok()?.inside(own);
@@ -156,6 +177,12 @@ pub fn authority_facts(files: &AuthorityFiles) -> Result<CertificateFacts, Autho
     facts(&files.ca_certificate)
 }
 
+/// Facts of the box's own authority, if the server's certificate is from it.
+pub fn issuing_authority(files: &AuthorityFiles) -> Option<CertificateFacts> {
+    let (authority, server) = (authority_facts(files).ok()?, server_facts(files).ok()?);
+    (server.issuer == authority.subject).then_some(authority)
+}
+
 /// Facts of the server's certificate.
 pub fn server_facts(files: &AuthorityFiles) -> Result<CertificateFacts, AuthorityError> {
     facts(&files.certificate)
@@ -166,48 +193,23 @@ fn facts(path: &Path) -> Result<CertificateFacts, AuthorityError> {
     CertificateFacts::read(&chain[0]).map_err(|cause| AuthorityError::File { path: path.to_owned(), cause })
 }
 
-fn issue(files: &AuthorityFiles, names: &Names, now: OffsetDateTime) -> Result<CertificateFacts, AuthorityError> {
-    let unusable = |cause: String| AuthorityError::File { path: files.ca_key.clone(), cause };
-    let anchor = certificates("certificate authority", &files.ca_certificate)?.remove(0);
-    refuse_open_key(&files.ca_key)?;
-    let pem = Zeroizing::new(fs::read_to_string(&files.ca_key).map_err(|cause| file_error(&files.ca_key, &cause))?);
-    let ca_key = KeyPair::from_pem(&pem).map_err(|_| unusable("it holds no private key in PEM".into()))?;
-    let issuer = Issuer::from_ca_cert_der(&anchor, ca_key)?;
-    if let Some(name) = vouching(files)?.first_outside(names) {
-        return Err(AuthorityError::NotPermitted { ca: files.ca_certificate.clone(), name });
-    }
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    let certificate = server_params(names, now)?.signed_by(&key, &issuer)?;
-    check_vouched(files, &anchor, certificate.der(), names)?;
-    // The key goes first: a certificate without its key would be seen as broken for longer than the other way round.
-    write(&files.private_key, key.serialize_pem().as_bytes(), 0o600)?;
-    let chain =
-        certificate.pem() + &fs::read_to_string(&files.ca_certificate).map_err(|cause| file_error(&files.ca_certificate, &cause))?;
-    write(&files.certificate, chain.as_bytes(), 0o644)?;
-    CertificateFacts::read(certificate.der()).map_err(|cause| AuthorityError::File { path: files.certificate.clone(), cause })
-}
-
-/// Judges the new certificate as a browser will: an authority whose key was exchanged does not vouch for it.
-fn check_vouched(
+/// Makes a server certificate and puts it, with what else the switch holds, in place.
+fn issue(
+    authority: &Authority,
     files: &AuthorityFiles,
-    anchor: &CertificateDer<'static>,
-    leaf: &CertificateDer<'static>,
     names: &Names,
-) -> Result<(), AuthorityError> {
-    use rustls::client::WebPkiServerVerifier;
-    use rustls::client::danger::ServerCertVerifier;
-    let file = |cause: String| AuthorityError::File { path: files.ca_certificate.clone(), cause };
-    let mut anchors = rustls::RootCertStore::empty();
-    anchors.add(anchor.clone()).map_err(|wrong| file(wrong.to_string()))?;
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let verifier =
-        WebPkiServerVerifier::builder_with_provider(anchors.into(), provider).build().map_err(|wrong| file(wrong.to_string()))?;
-    let now = rustls_pki_types::UnixTime::now();
-    let first = names.hosts.iter().cloned().chain(names.addresses.iter().map(IpAddr::to_string)).next();
-    let server_name = first.and_then(|name| rustls_pki_types::ServerName::try_from(name).ok());
-    let server_name = server_name.ok_or_else(|| file("there is no name to make a certificate out to".into()))?;
-    let judged = verifier.verify_server_cert(leaf, &[], &server_name, &[], now);
-    judged.map(drop).map_err(|wrong| file(format!("it does not vouch for the new certificate: {wrong}")))
+    now: OffsetDateTime,
+    mut switch: Switch,
+) -> Result<CertificateFacts, AuthorityError> {
+    if files.private_key == files.certificate {
+        let cause = "server.tls.certificate and private_key must be two files, to be renewed".into();
+        return Err(AuthorityError::File { path: files.certificate.clone(), cause });
+    }
+    let issued = authority.issue(files, names, now)?;
+    switch.stage(&files.private_key, issued.key.as_bytes(), 0o600)?;
+    switch.stage(&files.certificate, issued.chain.as_bytes(), 0o644)?;
+    switch.commit()?;
+    Ok(issued.facts)
 }
 
 fn vouching(files: &AuthorityFiles) -> Result<Vouching, AuthorityError> {
@@ -216,67 +218,12 @@ fn vouching(files: &AuthorityFiles) -> Result<Vouching, AuthorityError> {
     Vouching::of(&anchor).ok_or_else(unusable)
 }
 
-fn authority_params(names: &Names, now: OffsetDateTime, key: &KeyPair) -> CertificateParams {
-    let mut params = validity(now, AUTHORITY_DAYS);
-    // Stations list it by this name; the end of the key's fingerprint tells one box from another, and old from new.
-    let mark: String = super::certificate::fingerprint(key.public_key_raw()).chars().filter(|c| *c != ':').take(6).collect();
-    let host = rustix::system::uname().nodename().to_string_lossy().chars().take(40).collect::<String>();
-    params.distinguished_name.push(DnType::OrganizationName, "edgelabel");
-    params.distinguished_name.push(DnType::CommonName, format!("edgelabel on {host} {mark}"));
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params.name_constraints = Some(NameConstraints { permitted_subtrees: permitted_trees(names), excluded_subtrees: Vec::new() });
-    params
-}
-
-fn server_params(names: &Names, now: OffsetDateTime) -> Result<CertificateParams, AuthorityError> {
-    let mut params = validity(now, LEAF_DAYS);
-    if let Some(first) = names.hosts.iter().find(|host| *host != "localhost").or(names.hosts.first()) {
-        // The common name must not be longer than 64, and nobody reads it any more.
-        params.distinguished_name.push(DnType::CommonName, first.chars().take(64).collect::<String>());
-    }
-    for host in &names.hosts {
-        params.subject_alt_names.push(SanType::DnsName(host.as_str().try_into()?));
-    }
-    params.subject_alt_names.extend(names.addresses.iter().copied().map(SanType::IpAddress));
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    params.use_authority_key_identifier_extension = true;
-    Ok(params)
-}
-
-/// Valid from an hour ago, so that a station whose clock lags accepts it at once.
-fn validity(now: OffsetDateTime, days: i64) -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params.not_before = now - Duration::HOUR;
-    params.not_after = now + Duration::days(days);
-    params
-}
-
-fn clock() -> Result<OffsetDateTime, AuthorityError> {
-    let now = OffsetDateTime::now_utc();
+/// The time, if the clock has been set.
+fn clock(now: OffsetDateTime) -> Result<OffsetDateTime, AuthorityError> {
     if now.unix_timestamp() < EARLIEST_CLOCK { Err(AuthorityError::Clock(now.date().to_string())) } else { Ok(now) }
 }
 
-/// Writes a whole file or leaves the old one; readable by whoever owns the folder, who is the one that serves from it.
-fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), AuthorityError> {
-    let fail = |cause: &std::io::Error| file_error(path, cause);
-    let fresh = path.with_extension(format!("{}.new", path.extension().unwrap_or_default().to_string_lossy()));
-    // Left over from a run that was cut short.
-    let _ = fs::remove_file(&fresh);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&fresh).map_err(|cause| fail(&cause))?;
-    file.write_all(content).and_then(|()| file.sync_all()).map_err(|cause| fail(&cause))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if rustix::process::geteuid().is_root() {
-        let owner = fs::metadata(folder).map_err(|cause| fail(&cause))?;
-        chown(&fresh, Some(owner.uid()), Some(owner.gid())).map_err(|cause| fail(&cause))?;
-    }
-    fs::rename(&fresh, path).map_err(|cause| fail(&cause))?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|cause| fail(&cause))
-}
-
-fn file_error(path: &Path, cause: &std::io::Error) -> AuthorityError {
+pub(super) fn file_error(path: &Path, cause: &std::io::Error) -> AuthorityError {
     AuthorityError::File { path: path.to_owned(), cause: cause.to_string() }
 }
 
@@ -420,7 +367,7 @@ mod tests {
         let files = files(folder.path());
         let names = Names::parse(["box.local"]).unwrap();
         init(&files, &names, false).unwrap();
-        fs::write(&files.ca_key, KeyPair::generate().unwrap().serialize_pem()).unwrap();
+        fs::write(&files.ca_key, rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap();
         assert!(renew(&files, &names, &Names::default()).unwrap_err().to_string().contains("does not vouch"));
     }
 
@@ -433,5 +380,65 @@ mod tests {
         fs::write(&files.certificate, foreign.cert.pem()).unwrap();
         let later = SystemTime::now() + std::time::Duration::from_secs(5000 * 86_400);
         assert_eq!(renewal_due(&files, &Names::parse(["new.local"]).unwrap(), later), None);
+    }
+
+    #[test]
+    fn the_authority_makes_no_further_authorities() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path());
+        init(&files, &Names::parse(["box.local"]).unwrap(), false).unwrap();
+        let anchor = certificates("authority", &files.ca_certificate).unwrap().remove(0);
+        let (_, read) = x509_parser::parse_x509_certificate(&anchor).unwrap();
+        let constraints = read.basic_constraints().unwrap().unwrap();
+        assert!(constraints.critical && constraints.value.ca);
+        assert_eq!(constraints.value.path_len_constraint, Some(0));
+    }
+
+    #[test]
+    fn a_clock_that_was_never_set_makes_no_certificate() {
+        let (before, after) = (time::macros::datetime!(2025-12-31 23:59:59 UTC), time::macros::datetime!(2026-01-01 0:00 UTC));
+        assert_eq!(clock(after).unwrap(), after);
+        let refused = clock(before).unwrap_err().to_string();
+        assert!(refused.contains("2025-12-31") && refused.contains("set the clock"), "{refused}");
+    }
+
+    /// Puts an authority of the same key and name in place that ends after so many days.
+    fn age(files: &AuthorityFiles, days: i64) {
+        let key = rcgen::KeyPair::from_pem(&fs::read_to_string(&files.ca_key).unwrap()).unwrap();
+        let now = OffsetDateTime::now_utc();
+        let mut params = super::super::issuing::authority_params(&Names::parse(["box.local"]).unwrap(), now, &key);
+        params.not_before = now - time::Duration::days(3650);
+        params.not_after = now + time::Duration::days(days);
+        fs::write(&files.ca_certificate, params.self_signed(&key).unwrap().pem()).unwrap();
+    }
+
+    #[test]
+    fn a_certificate_never_outlives_its_authority() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path());
+        init(&files, &Names::parse(["box.local"]).unwrap(), false).unwrap();
+        let nobody = Names::default();
+        age(&files, 100);
+        let server = renew(&files, &nobody, &nobody).unwrap();
+        assert_eq!(server.not_after, authority_facts(&files).unwrap().not_after);
+        // In its last days it is not renewed again and again, for nothing would be won.
+        let after = |days: u64| SystemTime::now() + std::time::Duration::from_secs(days * 86_400);
+        assert_eq!(renewal_due(&files, &nobody, after(90)), None);
+        assert!(renewal_due(&files, &Names::parse(["new.local"]).unwrap(), after(90)).unwrap().contains("new.local"));
+        // An authority that is made to last longer is a reason.
+        age(&files, 200);
+        assert!(renewal_due(&files, &nobody, after(90)).unwrap().contains("ends on"));
+        age(&files, -1);
+        let refused = renew(&files, &nobody, &nobody).unwrap_err().to_string();
+        assert!(refused.contains("ended on") && refused.contains("cert init --replace"), "{refused}");
+    }
+
+    #[test]
+    fn one_file_for_both_is_refused_before_the_key_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let both = folder.path().join("server.pem");
+        let files = AuthorityFiles::beside(&TlsSettings { certificate: both.clone(), private_key: both.clone(), client_ca: None });
+        assert!(init(&files, &Names::parse(["box.local"]).unwrap(), false).unwrap_err().to_string().contains("two files"));
+        assert!(!both.exists());
     }
 }

@@ -11,6 +11,8 @@ mod cors;
 mod door;
 mod fuzz;
 mod guests;
+mod issuing;
+pub(crate) mod keyfile;
 mod listen;
 pub mod names;
 mod patience;
@@ -22,6 +24,7 @@ mod reply;
 mod route;
 mod rules;
 pub mod settings;
+pub(crate) mod switch;
 mod tls;
 mod vouching;
 
@@ -42,6 +45,7 @@ pub use listen::Listeners;
 pub use settings::{AdminSettings, DEFAULT_ORIGINS, Limits, Network, Settings, SignaturePolicy, TlsSettings};
 pub use tls::{CertificateState, TlsError};
 
+use self::authority::AuthorityFiles;
 use self::door::{Door, Phase};
 use self::rules::Rules;
 use self::tls::Tls;
@@ -69,6 +73,7 @@ pub struct Server {
 impl Server {
     /// Loads the certificate and begins to answer on `listeners`. To be called within a tokio runtime.
     pub fn start(settings: &Settings, listeners: Listeners, pool: Arc<Pool>, metrics: Arc<Metrics>) -> Result<Self, StartError> {
+        authority::heal(&AuthorityFiles::beside(&settings.tls));
         let tls = Tls::load(settings.tls.clone())?;
         let (phase, watched) = watch::channel(Phase::Serving);
         let door = Arc::new(Door::new(Rules::new(settings), tls, pool, metrics, watched));

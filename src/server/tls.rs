@@ -18,7 +18,9 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
 use super::certificate::CertificateFacts;
+use super::keyfile::{Readers, readers};
 use super::settings::TlsSettings;
+use super::switch::successor;
 
 /// How often, at most, a handshake looks at the files.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -49,6 +51,16 @@ pub enum TlsError {
         /// What is wrong with it.
         cause: String,
     },
+    /// Certificate and private key are not a pair.
+    #[error("certificate {certificate}: it does not belong to the private key {private_key} ({cause})")]
+    NoPair {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The private key's.
+        private_key: PathBuf,
+        /// What rustls says.
+        cause: String,
+    },
     /// Everyone on the box can read the private key.
     #[error("private key {path} can be read by others (mode {mode:04o}): chmod o-rwx {path}, and make a new one if the box is shared")]
     OpenKey {
@@ -69,6 +81,8 @@ pub struct CertificateState {
     pub facts: CertificateFacts,
     /// Since when, and why, the files on disk cannot replace it.
     pub problem: Option<(SystemTime, String)>,
+    /// Why it is not renewed although it should be.
+    pub renewal: Option<String>,
 }
 
 /// The TLS configuration of the moment.
@@ -80,6 +94,7 @@ struct Current {
     settings: TlsSettings,
     loaded: Loaded,
     problem: Option<(SystemTime, String)>,
+    renewal: Option<String>,
     looked: Instant,
     /// State of the files that `loaded` or `problem` came from.
     seen: Vec<Stamp>,
@@ -100,7 +115,7 @@ impl Tls {
         let seen = stamps(&settings);
         let loaded = read_all(&settings)?;
         tracing::info!(certificate = %loaded.facts, sha256 = %loaded.facts.sha256, "serving TLS");
-        let current = Current { settings, loaded, problem: None, looked: Instant::now(), seen };
+        let current = Current { settings, loaded, problem: None, renewal: None, looked: Instant::now(), seen };
         Ok(Self { current: Mutex::new(current) })
     }
 
@@ -133,14 +148,23 @@ impl Tls {
         if loaded.leaf != current.loaded.leaf {
             tracing::info!(certificate = %loaded.facts, sha256 = %loaded.facts.sha256, "new certificate in use");
         }
-        *current = Current { settings, loaded, problem: None, looked: Instant::now(), seen };
+        let renewal = current.renewal.take();
+        *current = Current { settings, loaded, problem: None, renewal, looked: Instant::now(), seen };
         Ok(())
     }
 
     pub(super) fn state(&self) -> CertificateState {
         self.watch();
         let current = self.lock();
-        CertificateState { facts: current.loaded.facts.clone(), problem: current.problem.clone() }
+        CertificateState { facts: current.loaded.facts.clone(), problem: current.problem.clone(), renewal: current.renewal.clone() }
+    }
+
+    /// Notes how the last renewal went, and says whether that is news.
+    pub(super) fn note_renewal(&self, problem: Option<String>) -> bool {
+        let mut current = self.lock();
+        let news = current.renewal != problem;
+        current.renewal = problem;
+        news
     }
 
     /// Where the files are.
@@ -203,19 +227,13 @@ impl Stamp {
 
 fn read_all(settings: &TlsSettings) -> Result<Loaded, TlsError> {
     let provider = Arc::new(default_provider());
-    let chain = certificates("certificate", &settings.certificate)?;
-    let key = private_key(&settings.private_key)?;
-    let unusable = |cause: String| TlsError::Unusable { what: "certificate", path: settings.certificate.clone(), cause };
-    let leaf = chain[0].clone();
-    let facts = CertificateFacts::read(&leaf).map_err(unusable)?;
+    let (leaf, facts, certified) = read_pair(settings, &provider)?;
     if facts.dns_names.is_empty() && facts.addresses.is_empty() {
         tracing::warn!(certificate = %facts, "the certificate has no subject alternative name: browsers will refuse it");
     }
     if let Some(problem) = facts.date_problem(SystemTime::now()) {
         tracing::warn!(certificate = %facts, %problem, "browsers will refuse the certificate");
     }
-    let certified = CertifiedKey::from_der(chain, key, &provider)
-        .map_err(|wrong| unusable(format!("it does not belong to the private key {} ({wrong})", settings.private_key.display())))?;
     let certified = Arc::new(SingleCertAndKey::from(certified));
     let probe_config = config(&provider, None, &certified)?;
     let config = match &settings.client_ca {
@@ -223,6 +241,32 @@ fn read_all(settings: &TlsSettings) -> Result<Loaded, TlsError> {
         None => Arc::clone(&probe_config),
     };
     Ok(Loaded { config, probe_config, leaf, facts })
+}
+
+type Pair = (CertificateDer<'static>, CertificateFacts, CertifiedKey);
+
+/// Certificate and key; in the middle of a switch of our own the certificate that is about to take its place, and if it
+/// just has, that one where it belongs.
+fn read_pair(settings: &TlsSettings, provider: &CryptoProvider) -> Result<Pair, TlsError> {
+    let with = |certificate: &Path| pair_of(certificate, &settings.private_key, provider);
+    match with(&settings.certificate) {
+        Err(TlsError::NoPair { .. }) => with(&successor(&settings.certificate)).or_else(|_| with(&settings.certificate)),
+        read => read,
+    }
+}
+
+fn pair_of(certificate: &Path, private_key_file: &Path, provider: &CryptoProvider) -> Result<Pair, TlsError> {
+    let chain = certificates("certificate", certificate)?;
+    let key = private_key(private_key_file)?;
+    let leaf = chain[0].clone();
+    let unusable = |cause: String| TlsError::Unusable { what: "certificate", path: certificate.to_owned(), cause };
+    let facts = CertificateFacts::read(&leaf).map_err(unusable)?;
+    let certified = CertifiedKey::from_der(chain, key, provider).map_err(|wrong| TlsError::NoPair {
+        certificate: certificate.to_owned(),
+        private_key: private_key_file.to_owned(),
+        cause: wrong.to_string(),
+    })?;
+    Ok((leaf, facts, certified))
 }
 
 fn config(
@@ -259,15 +303,22 @@ pub(crate) fn certificates(what: &'static str, path: &Path) -> Result<Vec<Certif
     if found.is_empty() { Err(unusable("it holds no CERTIFICATE in PEM".into())) } else { Ok(found) }
 }
 
-/// Refuses a private key that everyone on the box can read. One that is missing is found out when it is read.
-pub(crate) fn refuse_open_key(path: &Path) -> Result<(), TlsError> {
-    let mode = std::fs::metadata(path).map_or(0, |facts| facts.mode() & 0o7777);
-    if mode & 0o007 == 0 { Ok(()) } else { Err(TlsError::OpenKey { path: path.to_owned(), mode }) }
+/// Refuses a private key that everyone on the box can read, and warns of one that a group can.
+pub(crate) fn check_readers(path: &Path) -> Result<(), TlsError> {
+    match readers(path) {
+        Readers::Service => {}
+        Readers::Group { group, mode } => tracing::warn!(
+            key = %path.display(), group, mode = format!("{mode:04o}"),
+            "a group other than the service's own can read this private key: chmod g-rwx, unless all of the group may play this box"
+        ),
+        Readers::Everyone { mode } => return Err(TlsError::OpenKey { path: path.to_owned(), mode }),
+    }
+    Ok(())
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let what = "private key";
-    refuse_open_key(path)?;
+    check_readers(path)?;
     let pem = read(what, path)?;
     let unusable = |cause: &str| TlsError::Unusable { what, path: path.to_owned(), cause: cause.into() };
     if pem.windows(9).any(|window| window == b"ENCRYPTED") {

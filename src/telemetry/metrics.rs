@@ -76,6 +76,8 @@ pub struct Readings {
     pub connections: u64,
     /// Seconds since 1970 until which the server's certificate is valid.
     pub certificate_not_after: i64,
+    /// The same of the box's own authority, if it issued the certificate.
+    pub authority_not_after: Option<i64>,
     /// Whether the files on disk could replace the certificate in use.
     pub certificate_broken: bool,
     /// Dependencies by name, and whether each is well.
@@ -237,8 +239,11 @@ impl Readings {
         }
         page.gauge("edgelabel_connections", "Open connections at the HTTPS door.", self.connections);
         page.gauge("edgelabel_certificate_not_after_seconds", "End of the certificate, in seconds since 1970.", self.certificate_not_after);
-        let left = (self.certificate_not_after as f64 - unix_seconds()) / 86_400.0;
-        page.gauge("edgelabel_certificate_days_left", "Days until the certificate ends.", (left * 100.0).round() / 100.0);
+        page.gauge("edgelabel_certificate_days_left", "Days until the certificate ends.", days_until(self.certificate_not_after));
+        if let Some(end) = self.authority_not_after {
+            page.gauge("edgelabel_ca_not_after_seconds", "End of the box's own certificate authority, in seconds since 1970.", end);
+            page.gauge("edgelabel_ca_days_left", "Days until the box's own certificate authority ends.", days_until(end));
+        }
         page.gauge("edgelabel_certificate_broken", "1 if the files on disk cannot be used.", u8::from(self.certificate_broken));
         page.head("edgelabel_dependency_up", "gauge", "1 if a dependency is well, 0 if it is degraded.");
         for (name, well) in &self.dependencies {
@@ -248,6 +253,12 @@ impl Readings {
         page.head("edgelabel_build_info", "gauge", "The version that runs.");
         page.line("edgelabel_build_info", &format!("version=\"{}\"", env!("CARGO_PKG_VERSION")), 1);
     }
+}
+
+/// In hundredths of a day.
+fn days_until(end: i64) -> f64 {
+    let left = (end as f64 - unix_seconds()) / 86_400.0;
+    (left * 100.0).round() / 100.0
 }
 
 /// Counters by label; beyond a bound everything new is counted under one line.

@@ -110,6 +110,8 @@ pub struct CertificateStatus {
     pub sha256: String,
     /// The fingerprint of the box's own authority, if that issued it.
     pub ca_sha256: Option<String>,
+    /// Seconds since 1970 until which that authority is valid.
+    pub ca_not_after: Option<i64>,
     /// What is wrong with newer files on disk.
     pub problem: Option<String>,
 }
