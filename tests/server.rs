@@ -189,6 +189,92 @@ async fn without_the_token_there_is_nothing_to_see() {
 }
 
 #[tokio::test]
+async fn who_has_neither_token_nor_origin_learns_nothing_of_who_answers() {
+    let house = House::open(|settings| settings.access_token = Some(Secret::new("t0ken")), saved);
+    let of = |path: &str, origin: &str| post(path, &trigger_body(0)).replace(&format!("Origin: {EDITOR}\r\n"), origin);
+    let (nobody, stranger, page) = ("", "Origin: https://evil.example\r\n", "Origin: https://app.encord.com\r\n");
+    let preflight = "Origin: https://evil.example\r\nAccess-Control-Request-Method: POST\r\n";
+    let headed = |header: &str| of("/", nobody).replacen("Host: box.local", &format!("Host: box.local\r\n{header}"), 1);
+    for (request, status) in [
+        (of("/", nobody), 404),
+        (of("/t0kem/", nobody), 404),
+        (of("/t0ken/other", nobody), 404),
+        (of("/", page), 404),
+        (of("/", stranger), 403),
+        (of("/t0ken/", stranger), 403),
+        (of("/", preflight).replacen("POST", "OPTIONS", 1), 403),
+        (of("/", nobody).replacen("POST", "GET", 1), 404),
+        (of("/", nobody).replacen("POST", "OPTIONS", 1), 404),
+        (of("/", nobody).replacen("POST", "BREW", 1), 404),
+        (of("/", nobody).replace("application/json", "text/plain"), 404),
+        (headed("X-Encord-Agent: 1"), 404),
+        (headed("X-Encord-Signature: 00\r\nX-Encord-Timestamp: 1"), 404),
+        (headed("Host: other.local"), 400),
+        (headed(&format!("X-Filler: {}", "x".repeat(20_000))), 431),
+        (of(&format!("/{}", "x".repeat(3000)), nobody), 414),
+        ("NONSENSE\r\n\r\n".into(), 400),
+    ] {
+        let mut client = house.client().await;
+        client.write(request.as_bytes()).await.unwrap();
+        let mut told = String::new();
+        while !told.contains("\r\n\r\n") {
+            told += &client.text().await.expect("an answer");
+        }
+        assert!(told.starts_with(&format!("HTTP/1.1 {status}")), "{request}\n{told}");
+        // The page's own origin comes back to it, and names nobody whom it has not named.
+        let told = told.replace(EDITOR, "").to_ascii_lowercase();
+        for name in ["edgelabel", "encord", "server:", "hyper", "rust"] {
+            assert!(!told.contains(name), "{request}\nis told {name}:\n{told}");
+        }
+    }
+    let mut sender = house.http2().await;
+    let (status, headers, body) = door::ask_http2(&mut sender, &trigger_body(0)).await;
+    assert_eq!((status, headers.get("server")), (404, None));
+    assert!(!body.to_ascii_lowercase().contains("edgelabel") && !body.to_ascii_lowercase().contains("encord"), "{body}");
+}
+
+#[tokio::test]
+async fn a_wrong_token_and_a_wrong_path_cannot_be_told_apart() {
+    let house = House::open(|settings| settings.access_token = Some(Secret::new("t0ken")), saved);
+    let mut client = house.client().await;
+    let mut answers = Vec::new();
+    for path in ["/t0kem/", "/t0ken/nothing-here", "/nothing"] {
+        let answer = client.send(&post(path, &trigger_body(0))).await;
+        let message = answer.message();
+        answers.push((answer.status, message.rsplit_once(" · ").unwrap().0.to_owned(), answer.body.len()));
+    }
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+}
+
+#[tokio::test]
+async fn ranges_of_ipv4_hold_for_both_ways_of_writing_them_on_a_socket_for_both_families() {
+    if edgelabel::server::Listeners::bind(&["[::]:0".parse().unwrap()]).is_err() {
+        return eprintln!("this machine has no IPv6; nothing to see");
+    }
+    for (range, welcome) in [
+        ("127.0.0.0/8", true),
+        ("::ffff:127.0.0.0/104", true),
+        ("::ffff:127.0.0.1", true),
+        ("10.0.0.0/8", false),
+        ("::ffff:10.0.0.0/104", false),
+        ("::1", false),
+        ("::/0", false),
+    ] {
+        let settings = |settings: &mut Settings| {
+            settings.listen = vec!["[::]:0".parse().unwrap()];
+            settings.allowed_clients = vec![range.parse().unwrap()];
+        };
+        let mut house = House::open(settings, saved);
+        house.address = (std::net::Ipv4Addr::LOCALHOST, house.address.port()).into();
+        let client = house.client_from("127.0.0.1".parse().unwrap()).await;
+        assert_eq!(client.is_ok(), welcome, "{range}");
+        if let Ok(mut client) = client {
+            assert_eq!(client.send(&post("/", &trigger_body(0))).await.status, 200, "{range}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn encords_backend_proves_itself_by_signature() {
     let settings = |settings: &mut Settings| {
         settings.webhook_secrets = vec![Secret::new("whsec_old"), Secret::new("whsec_test")];
@@ -648,4 +734,42 @@ async fn a_new_certificate_is_taken_while_old_connections_live_on() {
     let mut later = house.client().await;
     assert_eq!(later.send(&post("/", &trigger_body(0))).await.status, 200);
     assert!(house.server().certificate().problem.is_some());
+}
+
+/// Below the router there are hyper and h2, and what they refuse never becomes a request: the origin is not known, so the
+/// answer cannot name it. What a page can send stays out of their reach as far as memory allows: 64 KiB of header, four
+/// times the router's own bound, are read, so that the router refuses them and the page is told.
+#[tokio::test]
+async fn the_router_refuses_what_can_be_read_and_hyper_only_what_cannot() {
+    let house = House::open(|_| {}, saved);
+    let with = |headers: &str| post("/", &trigger_body(0)).replacen("Host: box.local", &format!("Host: box.local\r\n{headers}"), 1);
+    let many = |count: usize| (0..count).map(|n| format!("X-Filler-{n}: 1")).collect::<Vec<_>>().join("\r\n");
+    let (readable, unreadable) = (true, false);
+    for (case, request, status, told) in [
+        ("a large header", with(&format!("X-Filler: {}", "x".repeat(60_000))), 431, readable),
+        ("many headers", with(&many(200)), 431, readable),
+        ("a long path", post(&format!("/{}", "x".repeat(60_000)), ""), 414, readable),
+        ("a header beyond the buffer", with(&format!("X-Filler: {}", "x".repeat(1_000_000))), 431, unreadable),
+        // No page can send these: the preflight names six headers, and the browser writes line and names.
+        ("headers beyond number", with(&many(300)), 431, unreadable),
+        ("a path that no URI may have", post(&format!("/{}", "x".repeat(66_000)), ""), 414, unreadable),
+        ("no request line", "NON SENSE HERE\r\n\r\n".into(), 400, unreadable),
+        ("a space in a name", with("bad header: x"), 400, unreadable),
+    ] {
+        let answer = house.client().await.send(&request).await;
+        assert_eq!(answer.status, status, "{case}");
+        assert_eq!(answer.header("access-control-allow-origin"), told.then_some(EDITOR), "{case}");
+        assert_eq!(answer.body.is_empty(), !told, "{case}");
+        assert_eq!(answer.header("connection"), (!told).then_some("close"), "{case}");
+    }
+    let over_http2 = async |size: usize| {
+        let request = hyper::Request::post("https://box.local/").header("origin", EDITOR).header("x-filler", "x".repeat(size));
+        let body = door::AnyBody::Whole(http_body_util::Full::new(trigger_body(0).into()));
+        let answer = house.http2().await.send_request(request.body(body).unwrap()).await;
+        answer.map(|answer| (answer.status().as_u16(), answer.headers().contains_key("access-control-allow-origin")))
+    };
+    assert_eq!(over_http2(60_000).await.unwrap(), (431, readable));
+    assert_eq!(over_http2(70_000).await.unwrap(), (431, unreadable));
+    // A flood of CONTINUATION frames ends the connection.
+    assert!(over_http2(200_000).await.is_err());
 }

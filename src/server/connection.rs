@@ -29,8 +29,10 @@ use crate::ids::RequestId;
 /// First byte of a TLS record that carries a handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// hyper refuses headers larger than this by itself, without a word to the page; smaller ones that are still too large
-/// are refused by the router, which can explain.
+/// hyper refuses headers larger than this by itself, with an empty 431 that no page can read: it gives up before it has
+/// parsed them, so the page's origin is not known, and what it sends is not ours to add to. Smaller ones that are still
+/// too large are refused by the router, which can explain. What the label editor sends is about 1 KiB. Much more would
+/// be held in memory for every connection there may be.
 const HYPER_HEADER_BYTES: usize = 64 * 1024;
 const HYPER_HEADERS: usize = 256;
 

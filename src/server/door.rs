@@ -68,6 +68,7 @@ pub(super) struct Door {
     rules: RwLock<Arc<Rules>>,
     last_call: Mutex<Option<LastCall>>,
     strangers: Seldom,
+    lost: Seldom,
     forgeries: Seldom,
     newer: Seldom,
     hasty: Seldom,
@@ -89,6 +90,7 @@ impl Door {
             rules: RwLock::new(Arc::new(rules)),
             last_call: Mutex::default(),
             strangers: Seldom::every(Duration::from_secs(10)),
+            lost: Seldom::every(Duration::from_secs(10)),
             forgeries: Seldom::every(Duration::from_secs(10)),
             newer: Seldom::every(Duration::from_secs(3600)),
             hasty: Seldom::every(Duration::from_secs(10)),
@@ -149,6 +151,20 @@ impl Door {
             tracing::warn!(
                 origin, address = %address.ip(), unsaid,
                 "refused a page of this origin; if it is your label editor, add it to server.allowed_origins"
+            );
+        });
+    }
+
+    /// The path stays unsaid: a mistyped access token is nearly the token.
+    pub(super) fn warn_of_lost(&self, caller: &Caller, address: SocketAddr, id: RequestId) {
+        if !matches!(caller, Caller::Page(_)) {
+            return;
+        }
+        self.lost.say(|unsaid| {
+            tracing::warn!(
+                request = %id, address = %address.ip(), unsaid,
+                "the label editor asked for an address where there is no agent: compare the agent's URL in Encord with the `path` of \
+                 each [[agent]] and with server.access_token_file"
             );
         });
     }

@@ -77,22 +77,18 @@ impl Reply {
         Self::saying(StatusCode::UNAUTHORIZED, "not authorised")
     }
 
+    /// Tells a stranger nothing of who answers here; the log names the key that would let them in.
     pub(super) fn strange_origin() -> Self {
-        Self::saying(
-            StatusCode::FORBIDDEN,
-            "pages of this origin may not call; the list is server.allowed_origins in edgelabel's configuration",
-        )
+        Self::saying(StatusCode::FORBIDDEN, "pages of this origin may not call")
     }
 
     pub(super) fn project_not_allowed() -> Self {
         Self::saying(StatusCode::FORBIDDEN, "this box does not serve this project; its administrator can add it to server.allowed_projects")
     }
 
+    /// The same for a wrong path and a wrong token, and nothing of who answers here.
     pub(super) fn no_such_path() -> Self {
-        Self::saying(
-            StatusCode::NOT_FOUND,
-            "there is nothing at this address; compare the agent's URL in Encord with edgelabel's configuration",
-        )
+        Self::saying(StatusCode::NOT_FOUND, "there is nothing at this address; is it written as it was handed out?")
     }
 
     pub(super) fn wrong_method() -> Self {

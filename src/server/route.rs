@@ -88,9 +88,10 @@ async fn judge(
 ) -> Result<Reply, Reply> {
     let deadline = Deadline::after(rules.request_budget);
     check_form(rules, &request)?;
-    let agent = auth::behind_token(rules.token.as_ref(), request.uri().path())
-        .and_then(|path| rules.agent_at(path))
-        .ok_or_else(Reply::no_such_path)?;
+    let agent = auth::behind_token(rules.token.as_ref(), request.uri().path()).and_then(|path| rules.agent_at(path)).ok_or_else(|| {
+        door.warn_of_lost(caller, visit.address, id);
+        Reply::no_such_path()
+    })?;
     if request.method() != Method::POST {
         return Err(Reply::wrong_method());
     }

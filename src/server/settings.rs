@@ -182,7 +182,8 @@ pub fn secrets_in(text: &str) -> Vec<Secret> {
     text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(Secret::new).collect()
 }
 
-/// An address range, as in `192.168.4.0/24` or `fd00::/8`; a bare address is a range of one.
+/// An address range, as in `192.168.4.0/24` or `fd00::/8`; a bare address is a range of one. A range of IPv4 addresses in
+/// their IPv6 form (`::ffff:10.0.0.0/104`) is the IPv4 range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
     base: IpAddr,
@@ -212,12 +213,20 @@ impl FromStr for Network {
         let wrong = || format!("{text:?} is not an address range such as 192.168.4.0/24");
         let (base, prefix) = text.split_once('/').map_or((text, None), |(base, prefix)| (base, Some(prefix)));
         let base: IpAddr = base.parse().map_err(|_| wrong())?;
-        let longest = if base.is_ipv4() { 32 } else { 128 };
+        let longest: u8 = if base.is_ipv4() { 32 } else { 128 };
         let prefix = prefix.map_or(Ok(longest), |digits| digits.parse().map_err(|_| wrong()))?;
         if prefix > longest {
             return Err(wrong());
         }
-        Ok(Self { base, prefix })
+        match base {
+            IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
+                // Shorter ones would hold addresses of both kinds, which nobody means.
+                let prefix =
+                    prefix.checked_sub(96).ok_or_else(|| format!("{text:?} is wider than all of IPv4: write 0.0.0.0/0 or ::/0"))?;
+                Ok(Self { base: base.to_canonical(), prefix })
+            }
+            _ => Ok(Self { base, prefix }),
+        }
     }
 }
 
@@ -240,12 +249,19 @@ mod tests {
             ("127.0.0.1", "127.0.0.1", "127.0.0.2"),
             ("fd00::/8", "fd12::1", "fe80::1"),
             ("::/0", "2001:db8::1", "10.0.0.1"),
+            ("::/0", "2001:db8::1", "::ffff:10.0.0.1"),
+            ("::ffff:10.0.0.0/104", "10.9.8.7", "11.0.0.0"),
+            ("::ffff:10.0.0.0/104", "::ffff:10.9.8.7", "::ffff:11.0.0.0"),
+            ("::ffff:192.168.4.7", "192.168.4.7", "192.168.4.8"),
+            ("::ffff:0:0/96", "203.0.113.9", "2001:db8::1"),
         ] {
             let network: Network = range.parse().unwrap();
             assert!(network.contains(inside.parse().unwrap()), "{range} holds {inside}");
             assert!(!network.contains(outside.parse().unwrap()), "{range} does not hold {outside}");
         }
-        for wrong in ["", "10.0.0.0/33", "10.0.0/8", "fd00::/129", "example.com", "10.0.0.0/-1"] {
+        for wrong in
+            ["", "10.0.0.0/33", "10.0.0/8", "fd00::/129", "::ffff:10.0.0.0/95", "::ffff:10.0.0.0/129", "example.com", "10.0.0.0/-1"]
+        {
             assert!(wrong.parse::<Network>().is_err(), "{wrong:?}");
         }
     }

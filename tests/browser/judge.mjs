@@ -262,8 +262,8 @@ async function byPolicy() {
   const name = "policies as printed by doctor";
   await attempt("network", name, async () => {
     const report = JSON.parse(doctor());
-    const text = report.checks.find((check) => check.name === "browsers").detail;
-    const policy = JSON.parse(text.split("\n").find((line) => line.startsWith("Chrome, Edge")).replace(/^[^{]*/, ""));
+    const text = report.checks.find((check) => check.name === "browsers: Chrome and Edge").detail;
+    const policy = JSON.parse(text.split("\n").find((line) => line.startsWith("{")));
     const station = await Station.open(folder, { trusts: [web.authority], policy });
     const page = await station.page(EDITOR, { permit: false });
     const seen = await page.fetch("/", TEST);

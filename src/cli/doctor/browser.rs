@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Check;
+use super::policies::{self, Site};
 use crate::config::Config;
 use crate::deadline::Deadline;
 use crate::http;
@@ -14,44 +14,14 @@ use crate::journal::Journal;
 
 /// Whether a browser has ever arrived, and what stations need for it.
 pub(super) fn check(config: &Config) -> Vec<Check> {
-    let origins: Vec<&str> = config.file.server.allowed_origins.iter().map(|origin| origin.0.as_str()).collect();
-    let anchor = anchor(config);
-    let needs = format!(
-        "annotators' stations need two things:\n\
-         1. trust in this box's certificate: import {} as a trusted authority (also at http://{}/ca.crt on the box)\n\
-         2. permission to reach the local network: annotators are asked once and must click Allow, or an administrator sets a policy\n\
-         Chrome, Edge, Chromium (policies/managed/edgelabel.json): {}\n\
-         Firefox 150 and newer (policies.json): {}\n\
-         Safari asks for nothing, and trusts what the system trusts; on macOS 15 and newer the system itself asks once whether \
-         another browser may reach devices on the local network\n\
-         trust: Windows `certutil -addstore -f Root ca.pem`; macOS `sudo security add-trusted-cert -d -r trustRoot -k \
-         /Library/Keychains/System.keychain ca.pem`; Debian `sudo cp ca.pem /usr/local/share/ca-certificates/edgelabel.crt && sudo \
-         update-ca-certificates`; Chrome on Linux `certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n edgelabel -i ca.pem`",
-        anchor.as_ref().map_or("the certificate's authority".into(), |(path, _)| path.clone()),
-        config.file.admin.listen,
-        chromium(&origins, anchor.as_ref().map(|(_, der)| der.as_slice())),
-        firefox(&origins, anchor.as_ref().map(|(path, _)| path.as_str())),
-    );
-    vec![arrived(config), Check::ok("browsers", needs)]
-}
-
-/// Chrome and Edge have the same policies: both addresses in the local network and the box itself, and the trust anchor.
-fn chromium(origins: &[&str], anchor: Option<&[u8]>) -> Value {
-    let mut policy = json!({ "LocalNetworkAccessAllowedForUrls": origins });
-    if let Some(der) = anchor {
-        policy["CACertificates"] = json!([base64::engine::general_purpose::STANDARD.encode(der)]);
-    }
-    policy
-}
-
-fn firefox(origins: &[&str], anchor: Option<&str>) -> Value {
-    let hosts: Vec<&str> = origins.iter().filter_map(|origin| origin.split_once("://")).map(|(_, host)| host).collect();
-    let mut policies = json!({ "LocalNetworkAccess": { "SkipDomains": hosts } });
-    if let Some(path) = anchor {
-        let file = path.rsplit('/').next().unwrap_or(path);
-        policies["Certificates"] = json!({ "Install": [file] });
-    }
-    json!({ "policies": policies })
+    let site = Site {
+        origins: config.file.server.allowed_origins.iter().map(|origin| origin.0.as_str()).collect(),
+        anchor: anchor(config),
+        admin: config.file.admin.listen.to_string(),
+    };
+    let mut checks = vec![arrived(config)];
+    checks.extend(policies::checks(&site));
+    checks
 }
 
 /// The box's own authority: its file and its DER.
@@ -80,7 +50,7 @@ fn arrived(config: &Config) -> Check {
 
 /// Without a trigger: whether a browser has got as far as the door since the daemon's start.
 fn never(name: &'static str, config: &Config) -> Check {
-    let press = "press the button in the label editor once; if nothing happens, see the next line";
+    let press = "press the button in the label editor once; if nothing happens, see the next lines";
     match last_call(config) {
         Ok(Some(call)) => Check::warning(
             name,
@@ -117,18 +87,4 @@ fn last_call(config: &Config) -> Result<Option<Call>, String> {
 fn moment(seconds: i64) -> String {
     let moment = time::OffsetDateTime::from_unix_timestamp(seconds).ok();
     moment.and_then(|moment| moment.format(&time::format_description::well_known::Rfc3339).ok()).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_policies_name_the_configured_pages_and_the_anchor() {
-        let chrome = chromium(&["https://app.encord.com"], Some(&[1, 2, 3]));
-        assert_eq!(chrome, json!({ "LocalNetworkAccessAllowedForUrls": ["https://app.encord.com"], "CACertificates": ["AQID"] }));
-        let fox = firefox(&["https://app.encord.com"], Some("/etc/edgelabel/certs/ca.pem"));
-        assert_eq!(fox["policies"]["LocalNetworkAccess"]["SkipDomains"], json!(["app.encord.com"]));
-        assert_eq!(fox["policies"]["Certificates"]["Install"], json!(["ca.pem"]));
-    }
 }

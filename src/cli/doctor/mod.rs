@@ -17,6 +17,7 @@ mod certificate;
 mod decoders;
 mod devices;
 mod machine;
+mod policies;
 mod upstream;
 
 /// Tries out the box and everything it depends on, and says how to mend what does not work
