@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::deadline::Expired;
 use crate::encord::ontology::Topic;
 use crate::encord::{Encord, LabelRow, Ontology, PreparedAnswer, RowKind, RowSummary};
 use crate::journal::Journal;
@@ -12,7 +13,7 @@ use crate::telemetry::Step;
 
 use super::report::Report;
 use super::save::{Ordered, SaveOrder, Saved, Saver, Saves};
-use super::{Error, Existing, IsAwaited, Kind, Outcome, ReplyStyle, Settings, Target, Trigger, select};
+use super::{Error, Existing, Kind, Outcome, ReplyStyle, Settings, Target, Trigger, select};
 
 /// Answers triggers for all configured agents.
 pub struct EditorAgent {
@@ -41,34 +42,29 @@ impl EditorAgent {
 
     /// From a press of the button to a saved label. What became known on the way is left in `report`, whatever the end.
     /// Up to the model's question it ends when nobody waits for it any more; from there on the answer is paid for.
-    pub fn handle(&self, trigger: &Trigger, is_awaited: &IsAwaited<'_>, report: &mut Report) -> Result<Outcome, Error> {
-        let agent = self.agent(trigger)?;
+    pub fn handle(&self, trigger: &Trigger, report: &mut Report) -> Result<Outcome, Error> {
+        let verdict = self.answer(trigger, report);
+        // Whatever a step made of it: a trigger that was left in the middle has no other fault.
+        verdict.map_err(|error| trigger.deadline.left().err().filter(|expired| *expired == Expired::Left).map_or(error, Error::from))
+    }
 
-        go_on(is_awaited)?;
+    fn answer(&self, trigger: &Trigger, report: &mut Report) -> Result<Outcome, Error> {
+        report.step(Step::Wait, |_| Ok(trigger.deadline.left()?))?;
+        let agent = self.agent(trigger)?;
         let ground = report.step(Step::LabelRow, |report| self.look_up(trigger, agent, report))?;
-        go_on(is_awaited)?;
         match agent.target {
-            Target::Frame => self.answer_frame(trigger, is_awaited, agent, &ground, report),
-            Target::Objects => self.answer_objects(trigger, is_awaited, agent, &ground, report),
+            Target::Frame => self.answer_frame(trigger, agent, &ground, report),
+            Target::Objects => self.answer_objects(trigger, agent, &ground, report),
         }
     }
 
-    fn answer_frame(
-        &self,
-        trigger: &Trigger,
-        is_awaited: &IsAwaited<'_>,
-        agent: &Settings,
-        ground: &Ground,
-        report: &mut Report,
-    ) -> Result<Outcome, Error> {
+    fn answer_frame(&self, trigger: &Trigger, agent: &Settings, ground: &Ground, report: &mut Report) -> Result<Outcome, Error> {
         let mut topics: Vec<Topic<'_>> = select::choose(&ground.ontology, &agent.classification)?.into_iter().map(Topic::from).collect();
         let row = report.step(Step::Link, |_| self.open(trigger, ground))?;
         if let Some(outcome) = respect_existing(agent, &row, trigger.frame, &mut topics)? {
             return Ok(outcome);
         }
-        go_on(is_awaited)?;
         let frame = report.step(Step::Fetch, |report| self.frame(trigger, agent, &row, Vec::new(), report))?;
-        go_on(is_awaited)?;
         let reply = report.step(Step::Model, |report| self.ask(trigger, agent, ground, &row, &topics, &frame.pictures, report))?;
         if reply.answers.is_empty() {
             let message = format!("model {} left everything unanswered for this frame; nothing was saved", reply.model);
@@ -166,11 +162,6 @@ impl EditorAgent {
         report.left_out.extend(reply.left_out.iter().cloned());
         Ok(reply)
     }
-}
-
-/// Ends a trigger that nobody waits for.
-pub(super) fn go_on(is_awaited: &IsAwaited<'_>) -> Result<(), Error> {
-    if is_awaited() { Ok(()) } else { Err(Error::new(Kind::Abandoned, "the caller left before the model was asked")) }
 }
 
 fn order(trigger: &Trigger, agent: &Settings, ground: &Ground, row: &LabelRow, reply: &Reply) -> Result<SaveOrder, Error> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::deadline::Expired;
 use crate::{encord, media, model};
 
 /// The kinds of failure that the label editor is answered with. Only the server knows their status codes.
@@ -49,6 +50,19 @@ impl Error {
     }
 }
 
+impl From<Expired> for Error {
+    fn from(expired: Expired) -> Self {
+        Self::new(over(expired), expired.to_string())
+    }
+}
+
+fn over(expired: Expired) -> Kind {
+    match expired {
+        Expired::Spent => Kind::Deadline,
+        Expired::Left => Kind::Abandoned,
+    }
+}
+
 impl From<encord::Error> for Error {
     fn from(error: encord::Error) -> Self {
         use encord::Error as E;
@@ -57,7 +71,7 @@ impl From<encord::Error> for Error {
             E::NotInProject { .. } => Kind::NotFound,
             E::ManyRows { .. } | E::Unsupported { .. } | E::FrameOutOfRange { .. } => Kind::Unprocessable,
             E::Key { .. } | E::Clock { .. } | E::Unreachable { .. } | E::Refused { .. } | E::Malformed { .. } => Kind::Upstream,
-            E::Deadline(_) => Kind::Deadline,
+            E::Deadline(expired) => over(*expired),
         };
         Self::new(kind, error.to_string())
     }
@@ -72,7 +86,7 @@ impl From<media::Error> for Error {
                 Kind::Unprocessable
             }
             E::Worker(_) => Kind::Internal,
-            E::Deadline(_) => Kind::Deadline,
+            E::Deadline(expired) => over(*expired),
         };
         Self::new(kind, error.to_string())
     }
@@ -85,7 +99,7 @@ impl From<model::Error> for Error {
             E::RateLimited { .. } | E::CapReached { .. } => Kind::Busy,
             E::Unaskable(_) => Kind::Unprocessable,
             E::KeyRefused { .. } | E::NoQuota { .. } | E::Refusal { .. } | E::Invalid { .. } | E::Endpoint { .. } => Kind::Upstream,
-            E::Deadline(_) => Kind::Deadline,
+            E::Deadline(expired) => over(*expired),
         };
         let retry_after = match &error {
             E::RateLimited { retry_after, .. } => Some(retry_after.unwrap_or(Duration::from_secs(10))),

@@ -18,7 +18,7 @@ impl RowLocks {
     pub(super) fn lock(&self, row: &LabelHash, deadline: &Deadline) -> Result<RowGuard<'_>, Expired> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         while held.contains(row) {
-            held = self.freed.wait_timeout(held, deadline.left()?).unwrap_or_else(PoisonError::into_inner).0;
+            held = self.freed.wait_timeout(held, deadline.glance()?).unwrap_or_else(PoisonError::into_inner).0;
         }
         held.insert(row.clone());
         Ok(RowGuard { locks: self, row: row.clone() })

@@ -14,7 +14,7 @@ pub mod settings;
 pub mod trigger;
 
 pub use error::{Error, Kind};
-pub use pool::{IsAwaited, Pool, PoolLimits, PoolStats};
+pub use pool::{Pool, PoolLimits, PoolStats};
 pub use save::Saves;
 pub use select::{choose, choose_attributes};
 pub use settings::{Existing, ReplyStyle, Settings, Target};

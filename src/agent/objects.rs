@@ -8,10 +8,10 @@ use crate::media::{Picture, Region};
 use crate::model::Reply;
 use crate::telemetry::Step;
 
-use super::editor::{EditorAgent, Ground, go_on};
+use super::editor::{EditorAgent, Ground};
 use super::report::Report;
 use super::save::{Ordered, SaveOrder, Saved};
-use super::{Error, Existing, IsAwaited, Kind, Outcome, ReplyStyle, Settings, Trigger, select};
+use super::{Error, Existing, Kind, Outcome, ReplyStyle, Settings, Trigger, select};
 
 /// Each object is a picture and a model call of its own, so their number is bounded.
 const MOST_OBJECTS: usize = 20;
@@ -50,7 +50,6 @@ impl EditorAgent {
     pub(super) fn answer_objects(
         &self,
         trigger: &Trigger,
-        is_awaited: &IsAwaited<'_>,
         agent: &Settings,
         ground: &Ground,
         report: &mut Report,
@@ -71,10 +70,8 @@ impl EditorAgent {
             report.skipped = skipped.iter().map(Skipped::told).collect();
             return nothing_to_do(agent, &skipped);
         }
-        go_on(is_awaited)?;
         let regions = selected.iter().map(|object| with_context(object.region)).collect();
         let frame = report.step(Step::Fetch, |report| self.frame(trigger, agent, &row, regions, report))?;
-        go_on(is_awaited)?;
         let answered = report.step(Step::Model, |report| {
             let answered = self.ask_about_each(trigger, agent, ground, &row, &selected, &frame.pictures, &mut skipped, report);
             report.skipped = skipped.iter().map(Skipped::told).collect();

@@ -1,7 +1,7 @@
 //! A bounded pool of threads that run triggers, apart from the connections they came from.
 //!
-//! A closed browser tab must not cut a save in half, so a run outlives its connection; it asks whether anybody still
-//! waits before it does what costs. Two equal triggers at once share one run.
+//! A closed browser tab must not cut a save in half, so a run outlives its connection; its deadline tells it when nobody
+//! waits any more, up to the moment from which it is seen through. Two equal triggers at once share one run.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use crate::telemetry::Step;
+
 use super::trigger::Key;
-use super::{Error, Kind, Outcome, Trigger};
+use super::{Error, Kind, Outcome, Trigger, report};
 
 type Verdict = Result<Outcome, Error>;
-type Work = dyn Fn(&Trigger, &IsAwaited<'_>) -> Verdict + Send + Sync;
-
-/// Asked while a trigger runs: whether anybody still waits for its answer.
-pub type IsAwaited<'a> = dyn Fn() -> bool + 'a;
+/// Gets the trigger, and how long that has waited for a thread.
+type Work = dyn Fn(&Trigger, Duration) -> Verdict + Send + Sync;
 
 /// Bounds of the pool.
 #[derive(Debug, Clone, Copy)]
@@ -56,12 +56,24 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<Trigger>,
+    queue: VecDeque<Waiting>,
     /// Everyone who waits for a run, by what it is about; an entry exists from submission to verdict.
     listeners: HashMap<Key, Vec<Listener>>,
     running: HashMap<Key, Trigger>,
     draining: bool,
     closed: bool,
+}
+
+/// A trigger that waits for a thread.
+struct Waiting {
+    trigger: Trigger,
+    since: Instant,
+}
+
+impl Waiting {
+    fn now(trigger: Trigger) -> Self {
+        Self { trigger, since: Instant::now() }
+    }
 }
 
 /// One who waits for a run.
@@ -73,7 +85,7 @@ struct Listener {
 
 impl Pool {
     /// Starts `limits.concurrent` threads that do `work`.
-    pub fn new(limits: PoolLimits, work: impl Fn(&Trigger, &IsAwaited<'_>) -> Verdict + Send + Sync + 'static) -> std::io::Result<Self> {
+    pub fn new(limits: PoolLimits, work: impl Fn(&Trigger, Duration) -> Verdict + Send + Sync + 'static) -> std::io::Result<Self> {
         let shared =
             Arc::new(Shared { limits, work: Box::new(work), state: Mutex::default(), work_ready: Condvar::new(), idle: Condvar::new() });
         for number in 0..limits.concurrent.max(1) {
@@ -86,13 +98,26 @@ impl Pool {
     /// Runs a trigger, or joins an equal one that is already under way. Busy at once when the pool is full or draining.
     ///
     /// When the returned future is dropped and nobody else listens, the trigger is taken out of the queue; if it runs
-    /// already, the work finds out by asking whether it is still awaited.
+    /// already, its deadline ends it as long as it is not seen through. One that still waits at its deadline is
+    /// answered then, whatever the threads do.
     pub async fn submit(&self, trigger: Trigger) -> Verdict {
         let key = trigger.key();
+        let (id, left) = (trigger.id, trigger.deadline.left()?);
         let (sender, receiver) = oneshot::channel();
         self.shared.enqueue(trigger, sender)?;
-        let _withdraw = Withdraw { shared: &self.shared, key };
-        receiver.await.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "the trigger was dropped unanswered")))
+        let withdraw = Withdraw { shared: &self.shared, key };
+        // Gone before `withdraw`, which looks who still listens.
+        let mut receiver = receiver;
+        let verdict = match tokio::time::timeout(left, &mut receiver).await {
+            Ok(verdict) => verdict,
+            Err(_) if self.shared.is_waiting(&withdraw.key) => {
+                tracing::info!(request = %id, "its time ran out while it waited for other triggers");
+                return Err(Error::new(Kind::Deadline, report::ran_out(Step::Wait)));
+            }
+            // What runs keeps to the deadline itself.
+            Err(_) => receiver.await,
+        };
+        verdict.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "the trigger was dropped unanswered")))
     }
 
     /// What the pool is doing; a trigger counts as overdue `grace` after its deadline.
@@ -102,7 +127,7 @@ impl Pool {
         PoolStats {
             running: state.running.len(),
             waiting: state.queue.len(),
-            overdue: state.running.values().filter(late).count() + state.queue.iter().filter(late).count(),
+            overdue: state.running.values().filter(late).count() + state.queue.iter().map(|waiting| &waiting.trigger).filter(late).count(),
         }
     }
 
@@ -144,7 +169,7 @@ impl Drop for Withdraw<'_> {
         let mut state = self.shared.lock();
         if state.is_unheard(&self.key) && !state.running.contains_key(&self.key) {
             state.listeners.remove(&self.key);
-            state.queue.retain(|waiting| waiting.key() != self.key);
+            state.queue.retain(|waiting| waiting.trigger.key() != self.key);
             self.shared.idle.notify_all();
         }
     }
@@ -156,12 +181,22 @@ impl State {
         self.listeners.get(key).is_some_and(|all| all.iter().all(|listener| listener.ear.is_closed()))
     }
 
+    /// A trigger whose time ran out while it waited is run for one who joined it and has some left.
+    fn for_the_latest(&self, waiting: Waiting) -> Waiting {
+        if waiting.trigger.deadline.left().is_ok() {
+            return waiting;
+        }
+        let listeners = self.listeners.get(&waiting.trigger.key()).into_iter().flatten();
+        let in_time = listeners.map(|listener| &listener.trigger).find(|trigger| trigger.deadline.left().is_ok());
+        Waiting { trigger: in_time.cloned().unwrap_or(waiting.trigger), ..waiting }
+    }
+
     /// A run was given up because all had left; whoever came since gets a run of their own.
     fn begin_again(&mut self, key: &Key) -> bool {
         let Some(listeners) = self.listeners.get_mut(key) else { return false };
         listeners.retain(|listener| !listener.ear.is_closed());
         let Some(trigger) = listeners.first().map(|listener| listener.trigger.clone()) else { return false };
-        self.queue.push_front(trigger);
+        self.queue.push_front(Waiting::now(trigger));
         true
     }
 }
@@ -170,6 +205,12 @@ impl Shared {
     /// No code that can panic runs under the lock, so a poisoned lock still guards sound data.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether no thread has taken it up yet.
+    fn is_waiting(&self, key: &Key) -> bool {
+        let state = self.lock();
+        state.listeners.contains_key(key) && !state.running.contains_key(key)
     }
 
     fn enqueue(&self, trigger: Trigger, ear: oneshot::Sender<Verdict>) -> Result<(), Error> {
@@ -187,16 +228,18 @@ impl Shared {
             return Err(busy("too many triggers are waiting on this box; press the button again in a moment"));
         }
         state.listeners.insert(key, vec![Listener { trigger: trigger.clone(), ear }]);
-        state.queue.push_back(trigger);
+        state.queue.push_back(Waiting::now(trigger));
         self.work_ready.notify_one();
         Ok(())
     }
 
-    fn run(&self) {
-        while let Some(trigger) = self.next() {
+    fn run(self: &Arc<Self>) {
+        while let Some(Waiting { trigger, since }) = self.next() {
             let key = trigger.key();
-            let is_awaited = || !self.lock().is_unheard(&key);
-            let verdict = catch_unwind(AssertUnwindSafe(|| (self.work)(&trigger, &is_awaited))).unwrap_or_else(|_| {
+            let (shared, asked_for) = (Arc::clone(self), key.clone());
+            let deadline = trigger.deadline.clone().while_awaited(move || !shared.lock().is_unheard(&asked_for));
+            let trigger = Trigger { deadline, ..trigger };
+            let verdict = catch_unwind(AssertUnwindSafe(|| (self.work)(&trigger, since.elapsed()))).unwrap_or_else(|_| {
                 tracing::error!(request = %trigger.id, "the trigger panicked; this is a bug in edgelabel");
                 Err(Error::own_mistake())
             });
@@ -215,12 +258,13 @@ impl Shared {
         }
     }
 
-    fn next(&self) -> Option<Trigger> {
+    fn next(&self) -> Option<Waiting> {
         let mut state = self.lock();
         loop {
-            if let Some(trigger) = state.queue.pop_front() {
-                state.running.insert(trigger.key(), trigger.clone());
-                return Some(trigger);
+            if let Some(waiting) = state.queue.pop_front() {
+                let waiting = state.for_the_latest(waiting);
+                state.running.insert(waiting.trigger.key(), waiting.trigger.clone());
+                return Some(waiting);
             }
             if state.closed {
                 return None;
@@ -333,9 +377,9 @@ mod tests {
         let (gate, tokens) = mpsc::channel();
         let (tell, told) = mpsc::channel();
         let (tokens, tell) = (Mutex::new(tokens), Mutex::new(tell));
-        let pool = Pool::new(PoolLimits { concurrent: 1, waiting: 4 }, move |_, is_awaited| {
+        let pool = Pool::new(PoolLimits { concurrent: 1, waiting: 4 }, move |trigger, _| {
             tokens.lock().unwrap().recv_timeout(Duration::from_secs(10)).unwrap();
-            let awaited = is_awaited();
+            let awaited = trigger.deadline.is_awaited();
             tell.lock().unwrap().send(awaited).unwrap();
             tokens.lock().unwrap().recv_timeout(Duration::from_secs(10)).unwrap();
             if awaited { Ok(Outcome::Saved { message: None }) } else { Err(Error::new(Kind::Abandoned, "nobody waits")) }
@@ -400,6 +444,56 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_trigger_that_waits_too_long_is_told_so_on_time_and_a_joiner_with_time_left_is_served() {
+        let (pool, gate, runs) = gated(4);
+        let running = submit(&pool, 1);
+        until(&pool, 1, 0).await;
+        let short = Trigger { deadline: Deadline::after(Duration::from_millis(200)), ..trigger(2) };
+        let handle = {
+            let (pool, short) = (Arc::clone(&pool), short.clone());
+            tokio::spawn(async move { pool.submit(short).await })
+        };
+        until(&pool, 1, 1).await;
+        let joiner = submit(&pool, 2);
+        let late = handle.await.unwrap().unwrap_err();
+        assert_eq!((late.kind, late.message.contains("waiting for other triggers")), (Kind::Deadline, true), "{late}");
+        until(&pool, 1, 1).await;
+        gate.send(()).unwrap();
+        gate.send(()).unwrap();
+        assert!(running.await.unwrap().is_ok() && joiner.await.unwrap().is_ok());
+        assert_eq!(runs.load(Ordering::SeqCst), 2);
+
+        // Alone, it is taken out of the queue.
+        let running = submit(&pool, 1);
+        until(&pool, 1, 0).await;
+        let alone = Trigger { deadline: Deadline::after(Duration::from_millis(100)), ..trigger(3) };
+        assert_eq!(pool.submit(alone).await.unwrap_err().kind, Kind::Deadline);
+        until(&pool, 1, 0).await;
+        gate.send(()).unwrap();
+        assert!(running.await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_trigger_learns_how_long_it_waited() {
+        let (tell, told) = mpsc::channel();
+        let tell = Mutex::new(tell);
+        let pool = Arc::new(
+            Pool::new(PoolLimits { concurrent: 1, waiting: 4 }, move |_, waited| {
+                tell.lock().unwrap().send(waited).unwrap();
+                std::thread::sleep(Duration::from_millis(150));
+                Ok(Outcome::Saved { message: None })
+            })
+            .unwrap(),
+        );
+        let first = submit(&pool, 1);
+        until(&pool, 1, 0).await;
+        let second = submit(&pool, 2);
+        assert!(first.await.unwrap().is_ok() && second.await.unwrap().is_ok());
+        let (first, second) = (told.recv().unwrap(), told.recv().unwrap());
+        assert!(second > first && second > Duration::from_millis(20), "{first:?}, {second:?}");
+    }
+
+    #[tokio::test]
     async fn a_draining_pool_finishes_what_it_took_and_takes_no_more() {
         let (pool, gate, _) = gated(4);
         let running = submit(&pool, 1);
@@ -415,12 +509,15 @@ mod tests {
     #[tokio::test]
     async fn a_trigger_past_its_deadline_is_seen_as_overdue() {
         let (pool, gate, _) = gated(4);
-        let late = Trigger { deadline: Deadline::after(Duration::ZERO), ..trigger(1) };
+        let late = Trigger { deadline: Deadline::after(Duration::from_millis(200)), ..trigger(1) };
         let handle = {
-            let pool = Arc::clone(&pool);
+            let (pool, late) = (Arc::clone(&pool), late.clone());
             tokio::spawn(async move { pool.submit(late).await })
         };
         until(&pool, 1, 0).await;
+        while late.deadline.left().is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         assert_eq!(pool.stats(Duration::ZERO).overdue, 1);
         assert_eq!(pool.stats(Duration::from_secs(60)).overdue, 0);
         gate.send(()).unwrap();

@@ -71,10 +71,25 @@ impl Report {
         let result = work(self);
         self.note(step, start.elapsed());
         result.map_err(|error| match error.kind {
-            Kind::Deadline => Error::new(Kind::Deadline, format!("the time for this request ran out while {}", doing(step))),
+            Kind::Deadline => Error::new(Kind::Deadline, self.told(step)),
             _ => error,
         })
     }
+
+    /// The step in which the time ran out, and where the time was really lost if that was before it began.
+    fn told(&self, step: Step) -> String {
+        let waited = self.steps.iter().find(|(noted, _)| *noted == Step::Wait).map_or(Duration::ZERO, |(_, took)| *took);
+        match waited.as_secs() {
+            0 => ran_out(step),
+            _ if step == Step::Wait => ran_out(step),
+            seconds => format!("{}; it had waited {seconds} s for other triggers before", ran_out(step)),
+        }
+    }
+}
+
+/// What is told of a trigger whose time ran out in this step.
+pub(super) fn ran_out(step: Step) -> String {
+    format!("the time for this request ran out while {}", doing(step))
 }
 
 /// One word for how a trigger ended: `saved`, `kept`, `queued`, or the kind of error.
@@ -93,5 +108,26 @@ pub fn outcome_word(verdict: &Result<Outcome, Error>) -> &'static str {
             Kind::Abandoned => "abandoned",
             Kind::Internal => "internal",
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_names_its_step_and_the_time_that_was_lost_before_it() {
+        let told = |waited: u64, step| {
+            let mut report = Report { steps: vec![(Step::Wait, Duration::from_secs(waited))], ..Report::default() };
+            report.step(step, |_| Err::<(), _>(Error::new(Kind::Deadline, "late"))).unwrap_err().message
+        };
+        assert_eq!(told(0, Step::Model), "the time for this request ran out while waiting for the model");
+        assert_eq!(
+            told(7, Step::LabelRow),
+            "the time for this request ran out while looking up the label row and the ontology at Encord; it had waited 7 s for other triggers before"
+        );
+        assert_eq!(told(9, Step::Wait), "the time for this request ran out while waiting for other triggers");
+        let other = Report::default().step(Step::Model, |_| Err::<(), _>(Error::new(Kind::Busy, "as it was")));
+        assert_eq!(other.unwrap_err().message, "as it was");
     }
 }

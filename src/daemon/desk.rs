@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::agent::editor::EditorAgent;
 use crate::agent::replay::Bell;
 use crate::agent::report::{Report, outcome_word};
-use crate::agent::{Error, IsAwaited, Kind, Outcome, Trigger};
+use crate::agent::{Error, Kind, Outcome, Trigger};
 use crate::config::Config;
 use crate::journal::{Episode, Journal};
 use crate::model;
@@ -67,17 +67,17 @@ impl Desk {
         Ok(())
     }
 
-    pub(super) fn handle(&self, trigger: &Trigger, is_awaited: &IsAwaited<'_>) -> Result<Outcome, Error> {
+    pub(super) fn handle(&self, trigger: &Trigger, waited: Duration) -> Result<Outcome, Error> {
         let start = Instant::now();
-        let mut report = Report { keeps_picture: self.gallery.is_on(), ..Report::default() };
+        let mut report = Report { keeps_picture: self.gallery.is_on(), steps: vec![(Step::Wait, waited)], ..Report::default() };
         let agent = self.agent();
         // A panic is this trigger's error, counted and told like any other. What it held is freed while it unwinds, and
         // an answer that is in the journal by then is saved from there.
-        let verdict = catch_unwind(AssertUnwindSafe(|| agent.handle(trigger, is_awaited, &mut report))).unwrap_or_else(|_| {
+        let verdict = catch_unwind(AssertUnwindSafe(|| agent.handle(trigger, &mut report))).unwrap_or_else(|_| {
             tracing::error!(request = %trigger.id, "the trigger panicked; this is a bug in edgelabel");
             Err(Error::own_mistake())
         });
-        let total = start.elapsed();
+        let total = waited + start.elapsed();
         self.note_parties(&report, &verdict);
         self.count(&report, &verdict, total);
         log(trigger, &report, &verdict, total);

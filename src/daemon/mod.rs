@@ -147,7 +147,7 @@ impl Daemon {
         let replay = Replay::start(Arc::clone(&journal), move || for_replay.agent())?;
         desk.set_bell(replay.bell());
         let for_pool = Arc::clone(&desk);
-        let pool = Arc::new(Pool::new(config.pool(), move |trigger, is_awaited| for_pool.handle(trigger, is_awaited))?);
+        let pool = Arc::new(Pool::new(config.pool(), move |trigger, waited| for_pool.handle(trigger, waited))?);
 
         let listeners = match Listeners::passed(passed) {
             Some(passed) => passed,

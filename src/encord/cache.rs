@@ -28,7 +28,7 @@ impl<K: Hash + Eq + Clone> Turns<K> {
     pub(super) fn take(&self, key: &K, deadline: &Deadline) -> Result<Turn<'_, K>, Expired> {
         let mut busy = locked(&self.busy);
         while busy.contains(key) {
-            let left = deadline.left()?;
+            let left = deadline.glance()?;
             busy = self.freed.wait_timeout(busy, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         busy.insert(key.clone());
@@ -147,7 +147,7 @@ mod tests {
     fn a_fetch_that_fails_or_panics_leaves_the_turn_to_the_next() {
         let cache: Cache<u8, u8> = Cache::new(Duration::from_secs(60), 10);
         let soon = Deadline::after(Duration::from_secs(5));
-        assert_eq!(cache.get_or(&1, &soon, || Err(Expired)), Err(Expired));
+        assert_eq!(cache.get_or(&1, &soon, || Err(Expired::Spent)), Err(Expired::Spent));
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let _: Result<u8, Expired> = cache.get_or(&1, &soon, || panic!("on purpose"));
         }));

@@ -66,7 +66,7 @@ pub enum Fault {
     /// The link cannot be used at all.
     #[error("unusable address: {0}")]
     BadUrl(String),
-    /// The request's budget is spent.
+    /// The request's budget is spent, or its caller has left.
     #[error(transparent)]
     Deadline(#[from] Expired),
 }
@@ -106,6 +106,7 @@ impl Fault {
             ureq::Error::Tls(cause) => Self::Tls { host, cause: cause.into(), dates: false },
             ureq::Error::BadUri(_) => Self::BadUrl("not an absolute http address".into()),
             ureq::Error::Other(inner) if inner.is::<PublicAddress>() => Self::PlainHttp { host },
+            ureq::Error::Other(inner) if inner.is::<Expired>() => Self::Deadline(Expired::Left),
             other => Self::Broken { host, cause: other.to_string() },
         }
     }

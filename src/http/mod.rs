@@ -4,6 +4,7 @@
 mod fault;
 mod reach;
 mod retry;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -138,13 +139,14 @@ pub struct Stream {
     /// Headers as received.
     pub headers: HeaderMap,
     host: String,
+    deadline: Deadline,
     body: Box<dyn Read + Send>,
 }
 
 impl Stream {
     /// Reads some of the body; 0 at its end.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Fault> {
-        self.body.read(buffer).map_err(|error| Fault::of_body(error, &self.host))
+        watch::under(&self.deadline, || self.body.read(buffer)).map_err(|error| Fault::of_body(error, &self.host))
     }
 
     /// Reads until `buffer` is full or the body ends; returns how much was read.
@@ -260,15 +262,16 @@ impl Client {
             head = head.header(name, value);
         }
         let proxy = self.names.proxy_for(&parsed, &uri, self.agent.config());
-        let sent = match request.body {
+        let sent = watch::under(deadline, || match request.body {
             None => self.run(head.body(()), request, total, proxy),
             Some(body) => self.run(head.body(body), request, total, proxy),
-        };
+        });
         let status = sent.as_ref().map_or(0, |answer| answer.status().as_u16());
         *self.statuses.lock().unwrap_or_else(PoisonError::into_inner).entry(status).or_default() += 1;
         let answer = sent.map_err(|error| Fault::of(error, &host, Part::Head))?;
         let (parts, body) = answer.into_parts();
-        Ok(Stream { status: parts.status.as_u16(), headers: parts.headers, host, body: Box::new(body.into_reader()) })
+        let body = Box::new(body.into_reader());
+        Ok(Stream { status: parts.status.as_u16(), headers: parts.headers, host, deadline: deadline.clone(), body })
     }
 
     fn run<B: ureq::AsSendBody>(

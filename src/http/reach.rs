@@ -16,6 +16,7 @@ use ureq::{Proxy, ProxyProtocol};
 use url::{Host, Url};
 
 use super::Fault;
+use super::watch::Watching;
 
 /// How long a name's addresses are remembered: the requests of one trigger share a look-up, a moved server is found soon.
 const REMEMBERED: Duration = Duration::from_secs(30);
@@ -180,9 +181,9 @@ pub(super) fn proxy_of_environment() -> Option<Proxy> {
     None
 }
 
-/// Makes connections: directly or through the proxy, with TLS where the link says so.
+/// Makes connections: directly or through the proxy, with TLS where the link says so. They end when their caller leaves.
 pub(super) fn connector() -> impl Connector {
-    ().chain(ConnectProxyConnector::default()).chain(TcpConnector::default()).chain(SharedTls::default())
+    ().chain(ConnectProxyConnector::default()).chain(TcpConnector::default()).chain(Watching).chain(SharedTls::default())
 }
 
 /// TLS with one configuration for all connections.

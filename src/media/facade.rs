@@ -314,7 +314,7 @@ fn explain(failure: Failure, title: &str, frame: u64, limit: u64) -> Error {
         Failure::Broken(cause) => Error::Broken { title, cause },
         Failure::NoDecoder { codec, remedy } => Error::NoDecoder { codec, remedy },
         Failure::TooLarge { pixels } => Error::TooLarge { title, pixels, limit },
-        Failure::Expired => Error::Deadline(Expired),
+        Failure::Expired => Error::Deadline(Expired::Spent),
         Failure::NoBytes => Error::Worker("it was refused bytes that nobody refused".to_owned()),
         Failure::Internal(cause) => Error::Worker(cause),
     }

@@ -189,7 +189,7 @@ impl Caller<'_> {
     fn again_after(&self, fault: http::Fault, search: &mut Search) -> Result<(), Error> {
         let endpoint = self.endpoint;
         if matches!(fault, http::Fault::Deadline(_)) || self.deadline.left().is_err() {
-            return Err(Error::Deadline(crate::deadline::Expired));
+            return Err(Error::Deadline(crate::deadline::Expired::Spent));
         }
         let failed = endpoint.failure(fault.to_string());
         if !fault.is_transient() {

@@ -101,6 +101,8 @@ impl Endpoint {
     /// Sends one request to the address of this number and returns the body of a good answer.
     pub(super) fn exchange(&self, address: usize, body: &Value, deadline: &Deadline) -> Result<Result<Value, Failure>, Error> {
         let _pass = self.gate.enter(self.places(), deadline)?;
+        // The model is reached: what it says will have been paid for.
+        deadline.see_through()?;
         let url = &self.address.chat[address.min(self.address.chat.len() - 1)];
         let bytes = body.to_string().into_bytes();
         let mut request = http::Request::post(url, &bytes).header("content-type", "application/json").header("accept", "application/json");

@@ -19,7 +19,7 @@ impl Gate {
     pub(super) fn enter(&self, places: usize, deadline: &Deadline) -> Result<Pass<'_>, Expired> {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         while *inside >= places.max(1) {
-            inside = self.left.wait_timeout(inside, deadline.left()?).unwrap_or_else(PoisonError::into_inner).0;
+            inside = self.left.wait_timeout(inside, deadline.glance()?).unwrap_or_else(PoisonError::into_inner).0;
         }
         *inside += 1;
         Ok(Pass(self))

@@ -98,6 +98,92 @@ fn a_caller_who_leaves_before_the_model_is_asked_takes_the_trigger_along() {
     world.click(&daemon, "/", &world.fixture.video, 0);
 }
 
+/// Long enough that whoever waits for it is seen to wait.
+const LONG: Duration = Duration::from_secs(60);
+
+/// Within this a trigger that was left has ended: far less than any time-out that it could have met instead.
+const PROMPTLY: Duration = Duration::from_secs(8);
+
+#[track_caller]
+fn assert_abandoned(daemon: &Daemon, so_far: usize) {
+    let ended = || daemon.metric("edgelabel_triggers_total", "outcome=\"abandoned\"") >= so_far as f64;
+    daemon.wait_until("the end of the trigger", PROMPTLY, ended);
+    assert_eq!(daemon.status()["running"], 0);
+}
+
+#[test]
+fn what_a_trigger_waits_for_is_given_up_when_its_caller_leaves() {
+    let world = World::new();
+    let daemon = world.setup().set("server", "request_budget", "\"100s\"").agent("/", "Scene description", "").start();
+    world.click(&daemon, "/", &world.fixture.image, 0);
+    let backend = &world.fixture.backend;
+    backend.edit_row(&world.fixture.video, |_| {});
+    let waits = [
+        (Call::ListRows, Fault::Delay(LONG), "an answer of Encord"),
+        (Call::GetRow, Fault::RetryAfter(503, "60".into()), "the next try"),
+        (Call::Media, Fault::Delay(LONG), "the first bytes"),
+        (Call::Media, Fault::Slow(200), "the rest of the bytes"),
+    ];
+    for (number, (call, fault, what)) in waits.into_iter().enumerate() {
+        backend.forget_records();
+        backend.fail(call, fault, 1);
+        ask_and_leave(&daemon, Way::Http1, &body(&world, 1), &|| backend.count(call) > 0);
+        assert_abandoned(&daemon, number + 1);
+        println!("given up: {what}");
+        backend.heal();
+    }
+    assert_eq!(world.model.questions().len(), 1);
+    // Nobody upstream is thought ill of, and nothing half fetched stays behind.
+    for dependency in ["encord", "media"] {
+        assert_ne!(daemon.dependency(dependency).0, "degraded", "{}", daemon.ready());
+    }
+    world.click(&daemon, "/", &world.fixture.video, 1);
+}
+
+#[test]
+fn a_decode_whose_caller_leaves_frees_its_worker() {
+    let world = World::new();
+    let daemon =
+        world.setup().set("server", "request_budget", "\"100s\"").set("media", "workers", "1").agent("/", "Scene description", "").start();
+    // The daemon tries its decoders out first, with this very worker.
+    daemon.wait_until("the decoders' proof", LONG, || daemon.status()["decoders"].as_array().is_some_and(|all| !all.is_empty()));
+    let [worker] = daemon.children()[..] else { panic!("{:?}", daemon.children()) };
+    let id = rustix::process::Pid::from_raw(i32::try_from(worker).unwrap()).unwrap();
+    rustix::process::kill_process(id, rustix::process::Signal::STOP).unwrap();
+    let at_the_worker = AtomicBool::new(false);
+    let fetched = || {
+        // The first bytes are there; then the worker has the word, which it does not take.
+        if world.fixture.backend.count(Call::Media) > 0 && !at_the_worker.swap(true, Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1500));
+        }
+        at_the_worker.load(Ordering::SeqCst)
+    };
+    ask_and_leave(&daemon, Way::Http1, &body(&world, 1), &fetched);
+    assert_abandoned(&daemon, 1);
+    daemon.wait_until("another worker", PROMPTLY, || !daemon.children().contains(&worker) && daemon.children().len() == 1);
+    assert_eq!(world.model.questions().len(), 0);
+    world.click(&daemon, "/", &world.fixture.video, 1);
+}
+
+#[test]
+fn a_trigger_that_waits_for_its_turn_at_the_model_is_not_asked_for_a_caller_who_left() {
+    let world = World::new();
+    let setup = world.setup().set("server", "request_budget", "\"100s\"").set("model", "max_concurrent", "1");
+    let daemon = setup.agent("/", "Scene description", "").start();
+    world.model.quirks(|quirks| quirks.thinking_time = Duration::from_secs(4));
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| daemon.trigger("/", &world.fixture.project, &world.fixture.image, 0));
+        wait_for("the first question", &|| world.model.questions().len() == 1);
+        let decoded =
+            || daemon.metric("edgelabel_step_seconds_count", "step=\"decode\"") >= 1.0 || world.fixture.backend.count(Call::Media) > 1;
+        ask_and_leave(&daemon, Way::Http1, &body(&world, 1), &decoded);
+        let ended = || daemon.metric("edgelabel_triggers_total", "outcome=\"abandoned\"") >= 1.0;
+        daemon.wait_until("the end of the trigger", PROMPTLY, ended);
+        assert_eq!(first.join().unwrap().status, 200);
+    });
+    assert_eq!(world.model.questions().len(), 1);
+}
+
 #[test]
 fn a_caller_who_leaves_while_the_model_thinks_gets_the_answer_saved_all_the_same() {
     let world = World::new();

@@ -85,7 +85,7 @@ impl Cache {
     pub(super) fn turn(&self, key: Key, deadline: &Deadline) -> Result<Turn<'_>, Expired> {
         let mut entries = self.entries();
         while entries.opening.contains(&key) {
-            let left = deadline.left()?;
+            let left = deadline.glance()?;
             entries = self.opened.wait_timeout(entries, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         entries.opening.insert(key);

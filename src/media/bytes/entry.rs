@@ -285,7 +285,7 @@ impl Entry {
     pub(super) fn wait(&self, spans: &[Span], deadline: &Deadline) -> Result<(), Expired> {
         let mut state = self.state();
         while state.claims.iter().any(|claimed| spans.iter().any(|span| claimed.overlaps(span))) {
-            let left = deadline.left()?;
+            let left = deadline.glance()?;
             state = self.moved.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         Ok(())

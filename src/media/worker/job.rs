@@ -6,7 +6,7 @@ use super::pool::{Lease, Pool};
 use super::proofs::Proofs;
 use super::protocol::{Candidate, Facts, Failure, FromWorker, Job, MAX_INDEX, MAX_PICTURE, MAX_READ, MAX_SPANS, ToWorker};
 use super::wire::WireError;
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, Expired};
 use crate::media::{Error, Picture};
 
 /// A worker that says nothing for so long hangs: the slowest decode of a frame stays far below it.
@@ -80,6 +80,9 @@ pub fn run(pool: &Pool, proofs: &Proofs, job: &Job, index: &[u8], bytes: Bytes<'
         }
         Err(Talk::Wire { error, using }) => {
             let how = lease.end();
+            if let WireError::Deadline(left @ Expired::Left) = error {
+                return Err(Error::from(left).into());
+            }
             deadline.left().map_err(Error::from)?;
             let what = match error {
                 WireError::Closed => "it crashed".to_owned(),

@@ -59,7 +59,7 @@ impl Pool {
                 state.busy += 1;
                 break None;
             }
-            let left = deadline.left()?;
+            let left = deadline.glance()?;
             state = shared.freed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         };
         drop(state);

@@ -27,7 +27,7 @@ pub enum WireError {
     /// The other side closed the connection: it ended.
     #[error("the connection was closed")]
     Closed,
-    /// The deadline passed.
+    /// The deadline passed, or the caller left.
     #[error(transparent)]
     Deadline(#[from] Expired),
     /// A message longer than allowed, or not in the form agreed.
@@ -43,7 +43,7 @@ impl From<io::Error> for WireError {
         match error.kind() {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Self::Closed,
             // A socket's time-out is set to what the deadline leaves.
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::Deadline(Expired),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::Deadline(Expired::Spent),
             _ => Self::Io(error),
         }
     }
@@ -88,10 +88,12 @@ impl Wire {
 
     fn write_all(&mut self, mut bytes: &[u8], deadline: Option<&Deadline>) -> Result<(), WireError> {
         while !bytes.is_empty() {
-            self.stream.set_write_timeout(deadline.map_or(Ok(IDLE), |d| d.left().map(Some))?)?;
+            self.stream.set_write_timeout(deadline.map_or(Ok(IDLE), |d| d.glance().map(Some))?)?;
             match self.stream.write(bytes) {
                 Ok(0) => return Err(WireError::Closed),
                 Ok(count) => bytes = &bytes[count..],
+                // A time-out is a glance at the deadline, which says whether to go on.
+                Err(error) if deadline.is_some() && matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
             }
@@ -103,10 +105,12 @@ impl Wire {
         let mut bytes = vec![0; length];
         let mut filled = 0;
         while filled < length {
-            self.stream.set_read_timeout(deadline.map_or(Ok(IDLE), |d| d.left().map(Some))?)?;
+            self.stream.set_read_timeout(deadline.map_or(Ok(IDLE), |d| d.glance().map(Some))?)?;
             match self.stream.read(&mut bytes[filled..]) {
                 Ok(0) => return Err(WireError::Closed),
                 Ok(count) => filled += count,
+                // A time-out is a glance at the deadline, which says whether to go on.
+                Err(error) if deadline.is_some() && matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
             }
