@@ -194,17 +194,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::super::guests::Guests;
     use super::*;
 
-    /// Has always another byte, so that nothing ever waits.
+    /// Has always more bytes, so that nothing ever waits.
     struct Endless;
 
     impl AsyncRead for Endless {
         fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-            buf.put_slice(b"x");
+            let room = buf.remaining().min(4096);
+            buf.put_slice(&[b'x'; 4096][..room]);
             Poll::Ready(Ok(()))
         }
     }
@@ -225,5 +226,54 @@ mod tests {
             };
             assert_eq!(wrong.kind(), io::ErrorKind::TimedOut);
         }
+    }
+
+    impl AsyncWrite for Endless {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn patient<S>(stream: S) -> Patient<S> {
+        let guest = Guests::new(1, 1).admit(std::net::Ipv4Addr::LOCALHOST.into()).unwrap();
+        Patient::new(stream, Arc::clone(&guest.pulse), Limits::default(), true)
+    }
+
+    #[tokio::test]
+    async fn after_the_last_answer_the_rest_is_read_until_the_caller_leaves() {
+        // Whatever is not read stays in the caller's hands, as with a full socket.
+        let (ours, mut theirs) = tokio::io::duplex(1024);
+        let begun = Instant::now();
+        let caller = async {
+            theirs.write_all(&[0; 300_000]).await.unwrap();
+            drop(theirs);
+        };
+        let mut served = patient(ours);
+        let (ended, ()) = tokio::join!(served.shutdown(), caller);
+        ended.unwrap();
+        assert!(served.linger.unwrap().bytes >= 300_000 - 1024);
+        assert!(begun.elapsed() < LINGER_TIME, "a caller who has left is not waited for");
+    }
+
+    #[tokio::test]
+    async fn a_caller_who_stays_is_waited_for_and_not_for_ever() {
+        let (ours, theirs) = tokio::io::duplex(1024);
+        let begun = Instant::now();
+        tokio::time::timeout(Duration::from_secs(30), patient(ours).shutdown()).await.expect("an end").unwrap();
+        assert!(begun.elapsed() >= LINGER_TIME - Duration::from_millis(50), "{:?}", begun.elapsed());
+        drop(theirs);
+        // Nor one who never stops sending: this ends by the number of its bytes.
+        let mut endless = patient(Endless);
+        endless.shutdown().await.unwrap();
+        let read = endless.linger.unwrap().bytes;
+        assert!((LINGER_BYTES..LINGER_BYTES + 8192).contains(&read), "{read}");
     }
 }

@@ -1,10 +1,12 @@
 //! Before HTTP: crowds, garbage instead of a handshake, plain HTTP.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::door::post;
 use crate::field::Field;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -65,6 +67,39 @@ async fn two_thousand_idle_connections_lock_nobody_out_and_leave_nothing_behind(
         "the longest idle make room, 64 stay".to_owned()
     };
     field.meets("2,000 idle connections", attack).await;
+}
+
+/// Each opens a connection of its own at the same moment, asks once, and tells whether it was answered.
+async fn burst(field: &Field, size: usize) -> usize {
+    let together = Arc::new(tokio::sync::Barrier::new(size));
+    let mut crowd = tokio::task::JoinSet::new();
+    for _ in 0..size {
+        let (house, together) = (Arc::clone(&field.house), Arc::clone(&together));
+        crowd.spawn(async move {
+            together.wait().await;
+            let Ok(mut client) = house.client_of(rustls::ALL_VERSIONS, None).await else { return false };
+            if client.write(post("/", "").replacen("Host:", "X-Encord-Agent: 1\r\nHost:", 1).as_bytes()).await.is_err() {
+                return false;
+            }
+            let answer = tokio::time::timeout(Duration::from_secs(20), client.text()).await.expect("an answer or an end");
+            answer.is_some_and(|text| text.starts_with("HTTP/1.1 200"))
+        });
+    }
+    crowd.join_all().await.into_iter().filter(|answered| *answered).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_from_one_address_is_served_as_far_as_its_places_go() {
+    // An office behind one address may come all at once; who is counted beyond makes its own kind leave, and nobody else.
+    let field = Field::new().await;
+    for (size, least) in [(64, 64), (200, 64)] {
+        let attack = async {
+            let answered = burst(&field, size).await;
+            assert!(answered >= least, "{answered} of {size} were answered");
+            format!("{answered} answered")
+        };
+        field.meets(&format!("{size} connections of one address at once"), attack).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
