@@ -198,6 +198,7 @@ impl Media {
         Ok(FrameJob {
             frame: 0,
             size: 0,
+            item: None,
             regions: Vec::new(),
             lossless: false,
             max_side: self.settings.max_image_side,
@@ -215,6 +216,7 @@ impl Media {
         let mut job = FrameJob {
             frame: want.frame,
             size: item.size(),
+            item: item.content(),
             regions: want.regions.iter().map(Rectangle::from).collect(),
             lossless: want.lossless,
             max_side: want.max_side.unwrap_or(u32::MAX).min(settings.max_image_side),

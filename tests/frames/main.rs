@@ -6,6 +6,7 @@ mod clip;
 mod contained;
 mod damage;
 mod hardware;
+mod kept;
 mod pictures;
 mod workers;
 

@@ -23,6 +23,7 @@ fn frame_job(frame: u64, size: usize) -> FrameJob {
     FrameJob {
         frame,
         size: size as u64,
+        item: None,
         regions: Vec::new(),
         lossless: false,
         max_side: 1000,

@@ -154,6 +154,15 @@ impl Item<'_> {
         &self.head
     }
 
+    /// A name of this content, equal for two items only if all their bytes are. None for a file, and where the store sends
+    /// nothing that tells one content from another.
+    pub fn content(&self) -> Option<String> {
+        match &self.source {
+            Source::File(_) => None,
+            Source::Remote(remote) => remote.content(),
+        }
+    }
+
     /// The media type the store gave, if any; often only `application/octet-stream`.
     pub fn content_type(&self) -> Option<&str> {
         match &self.source {

@@ -110,6 +110,10 @@ impl<'a> Remote<'a> {
         self.entry.version.size
     }
 
+    pub(super) fn content(&self) -> Option<String> {
+        self.entry.version.has_validator().then(|| self.entry.key.with_version(&self.entry.version))
+    }
+
     pub(super) fn media_type(&self) -> Option<&str> {
         self.entry.media_type.as_deref()
     }

@@ -65,6 +65,18 @@ impl Key {
         Self(key)
     }
 
+    /// Names the object and its content.
+    pub(super) fn with_version(self, version: &Version) -> String {
+        let mut hash = Context::new(&SHA256);
+        for part in [&version.etag, &version.last_modified] {
+            let part = part.as_deref().unwrap_or_default();
+            hash.update(&(part.len() as u64).to_le_bytes());
+            hash.update(part.as_bytes());
+        }
+        let tag: String = hash.finish().as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{self}-{}-{tag}", version.size)
+    }
+
     /// Reads what `Display` wrote.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let bits = (text.len() == 32).then(|| u128::from_str_radix(text, 16).ok())??;

@@ -23,7 +23,7 @@ pub(super) fn first_that_works(
     job: &FrameJob,
     codec: &Codec,
     deadline: &Deadline,
-    decode: &dyn Fn(&Candidate) -> Result<Rgb, Failure>,
+    decode: &mut dyn FnMut(&Candidate) -> Result<Rgb, Failure>,
 ) -> Result<Choice, Failure> {
     let strict = job.decoder != "auto" && job.decoder != "software";
     let mut reasons = Vec::new();
@@ -63,7 +63,7 @@ pub(super) fn first_that_works(
     software(codec, decode)
 }
 
-fn software(codec: &Codec, decode: &dyn Fn(&Candidate) -> Result<Rgb, Failure>) -> Result<Choice, Failure> {
+fn software(codec: &Codec, decode: &mut dyn FnMut(&Candidate) -> Result<Rgb, Failure>) -> Result<Choice, Failure> {
     let element = elements::software_decoder(codec)?.to_owned();
     let candidate = Candidate { element, family: "software".to_owned(), codec: codec.name().to_owned() };
     Ok(Choice { picture: decode(&candidate)?, candidate, fell_back: Vec::new() })

@@ -13,6 +13,14 @@ pub(super) fn disposable(table: &SampleTable, samples: &[&[u8]]) -> Vec<bool> {
     }
 }
 
+/// The highest temporal layer of `samples`: what is disposable below it was judged without knowing of it.
+pub(super) fn top_layer(table: &SampleTable, samples: &[&[u8]]) -> u8 {
+    match (table.codec, length_size(table)) {
+        (Codec::H265, Some(prefix)) => top_of(samples, prefix),
+        _ => 0,
+    }
+}
+
 /// Whether the NAL units of a sample, if that is what it consists of, fill it exactly. One that was damaged rarely does.
 pub(super) fn sound(table: &SampleTable, sample: &[u8]) -> bool {
     length_size(table).is_none_or(|prefix| units(sample, prefix).map(|unit| unit.len() + prefix).sum::<usize>() == sample.len())
@@ -38,16 +46,21 @@ fn h264(sample: &[u8], prefix: usize) -> bool {
 /// A sub-layer non-reference picture (H.265, 7.4.2.2) of the highest temporal layer there is: those of lower layers may be
 /// referred to from above.
 fn h265(samples: &[&[u8]], prefix: usize) -> Vec<bool> {
-    /// Type and `nuh_temporal_id_plus1` of the slices.
-    fn slices(sample: &[u8], prefix: usize) -> impl Iterator<Item = (u8, u8)> {
-        units(sample, prefix).filter(|unit| unit.len() >= 2).map(|unit| (unit[0] >> 1 & 63, unit[1] & 7)).filter(|(kind, _)| *kind < 32)
-    }
-    let top = samples.iter().flat_map(|sample| slices(sample, prefix)).map(|(_, layer)| layer).max().unwrap_or(0);
+    let top = top_of(samples, prefix);
     let alone = |sample: &&[u8]| {
         let mut all = slices(sample, prefix).peekable();
         all.peek().is_some() && all.all(|(kind, layer)| kind < 16 && kind % 2 == 0 && layer == top)
     };
     samples.iter().map(alone).collect()
+}
+
+fn top_of(samples: &[&[u8]], prefix: usize) -> u8 {
+    samples.iter().flat_map(|sample| slices(sample, prefix)).map(|(_, layer)| layer).max().unwrap_or(0)
+}
+
+/// Type and `nuh_temporal_id_plus1` of the slices of an H.265 sample.
+fn slices(sample: &[u8], prefix: usize) -> impl Iterator<Item = (u8, u8)> {
+    units(sample, prefix).filter(|unit| unit.len() >= 2).map(|unit| (unit[0] >> 1 & 63, unit[1] & 7)).filter(|(kind, _)| *kind < 32)
 }
 
 /// The NAL units of a sample; ends early where a length is wrong.

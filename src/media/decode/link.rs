@@ -35,13 +35,17 @@ impl Link {
         self.shared.wire.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the next job, however long that takes. With it comes what is kept of the item's index.
-    pub(super) fn next_job(&self) -> Result<(Job, Vec<u8>), WireError> {
-        let (message, index) = self.wire().receive(MAX_INDEX, None)?;
+    /// Waits for the next job, or returns `None` when none came for so long. With it comes what is kept of the item's index.
+    pub(super) fn next_job(&self, patience: Duration) -> Result<Option<(Job, Vec<u8>)>, WireError> {
+        let mut wire = self.wire();
+        if !wire.has_news(patience)? {
+            return Ok(None);
+        }
+        let (message, index) = wire.receive(MAX_INDEX, None)?;
         let ToWorker::Job(job) = message else { return Err(WireError::Form("bytes that nobody asked for".to_owned())) };
         self.shared.refused.store(false, Ordering::Relaxed);
         self.shared.waited.store(0, Ordering::Relaxed);
-        Ok((job, index))
+        Ok(Some((job, index)))
     }
 
     /// Sends a message to the daemon.

@@ -10,6 +10,7 @@ mod damage;
 mod disposable;
 mod elements;
 mod hardware;
+mod kept;
 mod link;
 mod picture;
 mod pipeline;
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use gstreamer as gst;
 
+use self::kept::{Keeper, Wanted};
 use self::link::Link;
 use self::picture::{Display, Encoded, Rgb};
 use super::index::{self, Found, IndexError, SampleTable};
@@ -31,6 +33,9 @@ use super::still::{self, StillError};
 use super::worker::protocol::{Candidate, Facts, Failure, FrameJob, FromWorker, Job, MAX_INDEX};
 use super::worker::wire::WireError;
 use crate::deadline::Deadline;
+
+/// How long a decoder is kept for the next frame of the same GOP.
+const KEEP: Duration = Duration::from_secs(60);
 
 /// Why a worker could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -63,16 +68,22 @@ pub fn serve() -> Result<(), StartError> {
     watch::exit_with_the_daemon(&socket).map_err(StartError::NotASocket)?;
     let link = Link::new(UnixStream::from(socket));
     link.send(&FromWorker::Ready { uncontained }, &[])?;
+    let mut keeper = Keeper::default();
     loop {
-        let (job, index) = match link.next_job() {
-            Ok(job) => job,
+        let (job, index) = match link.next_job(KEEP) {
+            Ok(Some(job)) => job,
+            Ok(None) => {
+                keeper.clear();
+                continue;
+            }
             Err(WireError::Closed) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
         match job {
-            Job::Frame(job) => answer_frame(&link, &job, &index)?,
+            Job::Frame(job) => answer_frame(&link, &job, &index, &mut keeper)?,
             Job::Candidates => link.send(&FromWorker::Candidates(hardware::all()), &[])?,
             Job::Prove { candidate, budget_ms } => {
+                keeper.clear();
                 let budget = Duration::from_millis(budget_ms);
                 sandbox::limit_cpu(budget);
                 let proof = hardware::prove(&candidate, &Deadline::after(budget));
@@ -82,8 +93,8 @@ pub fn serve() -> Result<(), StartError> {
     }
 }
 
-fn answer_frame(link: &Link, job: &FrameJob, index: &[u8]) -> Result<(), WireError> {
-    match frame(link, job, index) {
+fn answer_frame(link: &Link, job: &FrameJob, index: &[u8], keeper: &mut Keeper) -> Result<(), WireError> {
+    match frame(link, job, index, keeper) {
         Ok((facts, pictures)) => {
             for picture in pictures {
                 let header = FromWorker::Picture { png: picture.png, width: picture.width, height: picture.height };
@@ -97,16 +108,19 @@ fn answer_frame(link: &Link, job: &FrameJob, index: &[u8]) -> Result<(), WireErr
     }
 }
 
-fn frame(link: &Link, job: &FrameJob, index: &[u8]) -> Result<(Facts, Vec<Encoded>), Failure> {
+fn frame(link: &Link, job: &FrameJob, index: &[u8], keeper: &mut Keeper) -> Result<(Facts, Vec<Encoded>), Failure> {
     let budget = Duration::from_millis(job.budget_ms);
     sandbox::limit_cpu(budget);
     let deadline = Deadline::after(budget);
     let clock = Clock::start(link);
     let found = find(link, job, index)?;
+    if !matches!(found, Found::Table(_)) {
+        keeper.clear();
+    }
     let index_ms = clock.lap(link);
     let clock = Clock::start(link);
     let (mut facts, picture) = match found {
-        Found::Table(table) => from_table(link, job, &table, &deadline)?,
+        Found::Table(table) => from_table(link, job, &table, keeper, &deadline)?,
         Found::Sequential { container, .. } => from_count(link, job, container, &deadline)?,
         Found::Still(_) => return from_still(link, job, index_ms),
         // GStreamer knows more kinds of files than are told apart here.
@@ -136,18 +150,33 @@ fn find(link: &Link, job: &FrameJob, index: &[u8]) -> Result<Found, Failure> {
     Ok(found)
 }
 
-fn from_table(link: &Link, job: &FrameJob, table: &SampleTable, deadline: &Deadline) -> Result<(Facts, Rgb), Failure> {
+fn from_table(link: &Link, job: &FrameJob, table: &SampleTable, keeper: &mut Keeper, deadline: &Deadline) -> Result<(Facts, Rgb), Failure> {
     if elements::caps(table).is_none() {
         return from_count(link, job, table.container, deadline);
     }
     let plan = table.plan(job.frame).map_err(|beyond| Failure::OutOfRange { count: beyond.count })?;
-    let samples = table::fetch(table, &plan, &mut |spans| link.read_spans(spans))?;
     let display = Display { turn: table.turn, pixel_aspect: table.pixel_aspect, crop: table.crop, colour: table.colour };
-    let decode = |candidate: &Candidate| {
-        let sample = table::decode(table, &plan, &samples, &candidate.element, candidate.family != "software", deadline)?;
+    if damage::complaints() > 0 {
+        keeper.clear();
+    }
+    let mut samples = None;
+    let mut decode = |candidate: &Candidate| {
+        let hardware = candidate.family != "software";
+        if let (Some(item), None, false) = (&job.item, &samples, hardware) {
+            let wanted = Wanted { item, table, plan: &plan, decoder: &candidate.element };
+            if let Some(sample) = keeper.picture(&wanted, &mut |spans| link.read_spans(spans), deadline)? {
+                return picture::rgb(&sample, &display, job.max_pixels);
+            }
+        }
+        keeper.clear();
+        let samples = match &mut samples {
+            Some(samples) => samples,
+            none => none.insert(table::fetch(table, &plan, &mut |spans| link.read_spans(spans))?),
+        };
+        let sample = table::decode(table, &plan, samples, &candidate.element, hardware, deadline)?;
         picture::rgb(&sample, &display, job.max_pixels)
     };
-    let choice = choice::first_that_works(link, job, &table.codec, deadline, &decode)?;
+    let choice = choice::first_that_works(link, job, &table.codec, deadline, &mut decode)?;
     let facts = Facts {
         pts_seconds: table.seconds(job.frame),
         decoder: format!("{} ({})", choice.candidate.family, choice.candidate.element),

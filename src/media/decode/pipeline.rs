@@ -28,8 +28,11 @@ pub(super) struct Chain<'a> {
     pub(super) decoder: &'a str,
     /// Element that brings its pictures from device memory.
     pub(super) download: Option<&'a str>,
-    /// One picture after the other, so that what the decoder complains of is known to be about the picture at hand.
-    pub(super) one_by_one: bool,
+    /// On how many cores it may work, where it can be told; 0 leaves that to it. With 1 it decodes one picture after the
+    /// other.
+    pub(super) threads: i32,
+    /// What the decoder complains of is to be known to be about the picture at hand, which takes one thread.
+    pub(super) followed: bool,
 }
 
 /// A coded sample.
@@ -41,36 +44,34 @@ pub(super) struct Fed {
     pub(super) buffer: gst::Buffer,
 }
 
-/// Decodes `samples`, given in decode order, and returns the picture that comes out as the `nth` with `ticket`.
-pub(super) fn decode(chain: &Chain<'_>, samples: &[Fed], ticket: u32, nth: usize, deadline: &Deadline) -> Result<gst::Sample, Failure> {
+/// Decodes `samples`, given in decode order, and returns the picture that comes out as the `nth` with the ticket
+/// `wanted`.
+pub(super) fn decode(chain: &Chain<'_>, samples: &[Fed], wanted: u32, nth: usize, deadline: &Deadline) -> Result<gst::Sample, Failure> {
     let running = Running::start(chain)?;
-    let mut due: HashSet<u32> = samples.iter().filter(|fed| fed.due && fed.ticket < ticket).map(|fed| fed.ticket).collect();
-    for Fed { ticket, buffer, .. } in samples {
+    let mut due: HashSet<u32> = samples.iter().filter(|fed| fed.due && fed.ticket < wanted).map(|fed| fed.ticket).collect();
+    for fed in samples {
         // Shares the bytes: another decoder may need them again.
-        let mut buffer = buffer.copy();
-        if let Some(buffer) = buffer.get_mut() {
-            buffer.set_pts(TICKET * u64::from(*ticket));
-        }
-        // Refused only once an element has failed; the bus says why.
-        if running.source.push_buffer(buffer).is_err() {
-            break;
-        }
+        running.feed(fed.buffer.copy(), fed.ticket);
     }
-    let _ = running.source.end_of_stream();
+    running.end();
     let mut earlier = 0;
     loop {
         let sample = running.next(deadline)?.ok_or_else(|| Failure::Broken("its decoder did not deliver the picture".to_owned()))?;
-        let Some(came) = sample.buffer().and_then(|buffer| buffer.pts()).map(ticket_of) else {
-            return Err(internal("the decoder lost a timestamp"));
-        };
+        let came = ticket(&sample)?;
         due.remove(&came);
-        if came == ticket {
+        if came == wanted {
             if earlier == nth {
                 return counted(&due).and_then(|()| whole(sample));
             }
             earlier += 1;
         }
     }
+}
+
+/// Which picture this is.
+pub(super) fn ticket(sample: &gst::Sample) -> Result<u32, Failure> {
+    let pts = sample.buffer().and_then(|buffer| buffer.pts());
+    pts.map(ticket_of).ok_or_else(|| internal("the decoder lost a timestamp"))
 }
 
 fn ticket_of(pts: gst::ClockTime) -> u32 {
@@ -99,14 +100,14 @@ pub(super) fn whole(sample: gst::Sample) -> Result<gst::Sample, Failure> {
 }
 
 /// A running pipeline; stopped when dropped.
-struct Running {
+pub(super) struct Running {
     pipeline: gst::Pipeline,
     source: gst_app::AppSrc,
     sink: gst_app::AppSink,
 }
 
 impl Running {
-    fn start(chain: &Chain<'_>) -> Result<Self, Failure> {
+    pub(super) fn start(chain: &Chain<'_>) -> Result<Self, Failure> {
         let pipeline = gst::Pipeline::new();
         let source = gst_app::AppSrc::builder().caps(chain.caps).format(gst::Format::Time).build();
         let sink = picture_sink();
@@ -114,10 +115,10 @@ impl Running {
         elements.extend(chain.parser.map(make).transpose()?);
         let decoder = make(chain.decoder)?;
         tune(&decoder);
-        if chain.one_by_one {
-            if decoder.has_property("max-threads") {
-                decoder.set_property("max-threads", 1_i32);
-            }
+        if decoder.has_property("max-threads") {
+            decoder.set_property("max-threads", chain.threads);
+        }
+        if chain.followed {
             damage::follow(&decoder, ticket_of);
         }
         elements.push(decoder);
@@ -128,6 +129,30 @@ impl Running {
         let running = Self { pipeline, source, sink };
         running.pipeline.set_state(gst::State::Playing).map_err(|error| running.trouble().unwrap_or_else(|| internal(error)))?;
         Ok(running)
+    }
+
+    /// Puts a coded sample into the queue before the decoder.
+    pub(super) fn feed(&self, mut buffer: gst::Buffer, ticket: u32) {
+        if let Some(buffer) = buffer.get_mut() {
+            buffer.set_pts(TICKET * u64::from(ticket));
+        }
+        // Refused only once an element has failed; the bus says why.
+        let _ = self.source.push_buffer(buffer);
+    }
+
+    /// Nothing more will be fed: the decoder is to give out what it holds back.
+    pub(super) fn end(&self) {
+        let _ = self.source.end_of_stream();
+    }
+
+    /// The next picture, if there is one within a moment.
+    pub(super) fn glance(&self) -> Result<Glance, Failure> {
+        glance(&self.pipeline, &self.sink)
+    }
+
+    /// Whether the decoder has taken all that was fed.
+    pub(super) fn is_fed_up(&self) -> bool {
+        self.source.current_level_bytes() == 0
     }
 
     /// The next picture; `None` at the end of the stream.
@@ -169,19 +194,33 @@ fn take_padded_pictures(sink: &gst_app::AppSink) {
     });
 }
 
+/// What a glance at a pipeline shows.
+pub(super) enum Glance {
+    Picture(gst::Sample),
+    /// None for now.
+    Nothing,
+    End,
+}
+
+fn glance(pipeline: &gst::Pipeline, sink: &gst_app::AppSink) -> Result<Glance, Failure> {
+    if let Some(sample) = sink.try_pull_sample(GLANCE) {
+        return Ok(Glance::Picture(sample));
+    }
+    match trouble(pipeline) {
+        Some(failure) => Err(failure),
+        None if sink.is_eos() => Ok(Glance::End),
+        None => Ok(Glance::Nothing),
+    }
+}
+
 /// The next picture of a pipeline; `None` at the end of the stream.
 pub(super) fn next_picture(pipeline: &gst::Pipeline, sink: &gst_app::AppSink, deadline: &Deadline) -> Result<Option<gst::Sample>, Failure> {
     loop {
-        if let Some(sample) = sink.try_pull_sample(GLANCE) {
-            return Ok(Some(sample));
-        }
-        if let Some(failure) = trouble(pipeline) {
-            return Err(failure);
-        }
-        if sink.is_eos() {
-            return Ok(None);
-        }
-        deadline.left().map_err(|_| Failure::Expired)?;
+        match glance(pipeline, sink)? {
+            Glance::Picture(sample) => return Ok(Some(sample)),
+            Glance::End => return Ok(None),
+            Glance::Nothing => deadline.left().map_err(|_| Failure::Expired)?,
+        };
     }
 }
 
@@ -189,7 +228,9 @@ pub(super) fn next_picture(pipeline: &gst::Pipeline, sink: &gst_app::AppSink, de
 pub(super) fn trouble(pipeline: &gst::Pipeline) -> Option<Failure> {
     let message = pipeline.bus()?.pop_filtered(&[gst::MessageType::Error])?;
     let gst::MessageView::Error(error) = message.view() else { return None };
-    let from = error.src().map(|source| source.name().to_string()).unwrap_or_default();
+    // The kind of element; its name also counts how many there were before.
+    let kind = |source: &gst::Object| Some(source.downcast_ref::<gst::Element>()?.factory()?.name().to_string());
+    let from = error.src().map(|source| kind(source).unwrap_or_else(|| source.name().to_string())).unwrap_or_default();
     Some(Failure::Broken(format!("{from}: {}", error.error())))
 }
 

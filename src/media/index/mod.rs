@@ -15,7 +15,7 @@ mod window;
 
 #[doc(hidden)]
 pub use fuzz::{fuzz_index, fuzz_kept_index};
-pub use table::{Codec, Colour, Crop, Edit, OutOfRange, Plan, Sample, SampleTable, StreamFormat, Turn};
+pub use table::{Codec, Colour, Crop, Edit, Gop, OutOfRange, Plan, Sample, SampleTable, StreamFormat, Turn};
 
 use super::source::{Source, SourceError};
 use super::still::StillKind;

@@ -192,6 +192,17 @@ impl Plan {
     }
 }
 
+/// The samples between two places where decoding can begin: a decoder that is within them can go on to any later one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gop {
+    /// In decode order; the first is a sync sample, unless the track begins without.
+    pub samples: Range<usize>,
+    /// For each sample its rank in presentation order, from 0; all differ.
+    pub tickets: Vec<u32>,
+    /// So many samples further a decoder must be fed, at most, before a sample's picture can be given out.
+    pub reorder: usize,
+}
+
 impl SampleTable {
     /// How many frames there are.
     pub fn count(&self) -> u64 {
@@ -227,6 +238,28 @@ impl SampleTable {
         }
         let skippable = samples.clone().map(|at| self.samples[at].disposable && at != wanted && !tied.contains(&at)).collect();
         Ok(Plan { samples, target: wanted, tickets, nth, skippable })
+    }
+
+    /// The GOP that all of a plan lies in. None for a leading picture, which lies behind the next sync sample, and where
+    /// timestamps are equal.
+    pub fn gop(&self, plan: &Plan) -> Option<Gop> {
+        let start = plan.samples.start;
+        let next = self.samples[start + 1..].iter().position(|sample| sample.sync);
+        let samples = start..next.map_or(self.samples.len(), |next| start + 1 + next);
+        if plan.samples.end > samples.end {
+            return None;
+        }
+        let mut order: Vec<usize> = (0..samples.len()).collect();
+        order.sort_by_key(|&at| self.samples[start + at].pts);
+        if order.windows(2).any(|pair| self.samples[start + pair[0]].pts == self.samples[start + pair[1]].pts) {
+            return None;
+        }
+        let mut tickets = vec![0; samples.len()];
+        for (rank, &at) in order.iter().enumerate() {
+            tickets[at] = rank as u32;
+        }
+        let reorder = tickets.iter().enumerate().map(|(at, &rank)| at.saturating_sub(rank as usize)).max().unwrap_or(0);
+        Some(Gop { samples, tickets, reorder })
     }
 
     fn shown_sample(&self, frame: u64) -> Option<usize> {

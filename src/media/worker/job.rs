@@ -61,7 +61,8 @@ pub struct Outcome {
 
 /// Gives `job` to a worker and sees it through; `index` is the sample table that an earlier job brought, or empty.
 pub fn run(pool: &Pool, proofs: &Proofs, job: &Job, index: &[u8], bytes: Bytes<'_>, deadline: &Deadline) -> Result<Outcome, JobError> {
-    let mut lease = pool.take(deadline)?;
+    let item = if let Job::Frame(job) = job { job.item.as_deref() } else { None };
+    let mut lease = pool.take(item, deadline)?;
     match converse(&mut lease, proofs, (job, index), bytes, deadline) {
         Ok(outcome) => {
             lease.done();

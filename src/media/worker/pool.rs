@@ -46,12 +46,13 @@ impl Pool {
         Ok(pool)
     }
 
-    /// A ready worker of one's own until the lease is dropped.
-    pub fn take(&self, deadline: &Deadline) -> Result<Lease, Error> {
+    /// A ready worker of one's own until the lease is dropped; for an item by preference the one that worked on it last, and
+    /// for another one that keeps nothing yet.
+    pub fn take(&self, item: Option<&str>, deadline: &Deadline) -> Result<Lease, Error> {
         let shared = &self.shared;
         let mut state = shared.lock();
         let waiting = loop {
-            if let Some(process) = state.idle.pop() {
+            if let Some(process) = state.choose(item) {
                 state.busy += 1;
                 break Some(process);
             }
@@ -66,12 +67,13 @@ impl Pool {
         // From here on the lease gives the place back, whatever happens.
         let mut lease = Lease { process: waiting, shared: Arc::clone(shared), fit: false };
         lease.make_ready(deadline)?;
+        lease.item = item.map(str::to_owned);
         Ok(lease)
     }
 
     /// What of its containment a worker of this box lacks; empty when it has all.
     pub fn uncontained(&self, deadline: &Deadline) -> Result<Vec<String>, Error> {
-        let lease = self.take(deadline)?;
+        let lease = self.take(None, deadline)?;
         let missing = lease.uncontained.clone();
         lease.done();
         Ok(missing)
@@ -80,6 +82,15 @@ impl Pool {
     /// Process ids of the idle workers, for tests and diagnostics.
     pub fn idle(&self) -> Vec<u32> {
         self.shared.lock().idle.iter().map(Process::pid).collect()
+    }
+}
+
+impl State {
+    /// The idle worker that had the item last, else one that has none, else the one that was idle longest.
+    fn choose(&mut self, item: Option<&str>) -> Option<Process> {
+        let had = |process: &Process| item.is_some() && process.item.as_deref() == item;
+        let at = self.idle.iter().position(had).or_else(|| self.idle.iter().rposition(|process| process.item.is_none())).unwrap_or(0);
+        (at < self.idle.len()).then(|| self.idle.remove(at))
     }
 }
 

@@ -43,6 +43,8 @@ pub struct Process {
     ready: bool,
     /// Jobs it has taken.
     pub jobs: u32,
+    /// The content it worked on last, of which it may keep something.
+    pub item: Option<String>,
     /// Limits that the kernel did not grant; empty when it is contained as meant, and before it is ready.
     pub uncontained: Vec<String>,
 }
@@ -68,7 +70,7 @@ impl Process {
             let (pid, last_words) = (child.id(), Arc::clone(&last_words));
             std::thread::Builder::new().name("worker-stderr".to_owned()).spawn(move || log_stderr(pid, stderr, &last_words))?;
         }
-        Ok(Self { child: Some(child), wire: Wire::new(ours), last_words, ready: false, jobs: 0, uncontained: Vec::new() })
+        Ok(Self { child: Some(child), wire: Wire::new(ours), last_words, ready: false, jobs: 0, item: None, uncontained: Vec::new() })
     }
 
     /// Process id.

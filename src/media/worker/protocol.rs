@@ -55,6 +55,8 @@ pub struct FrameJob {
     pub frame: u64,
     /// Size of the item in bytes.
     pub size: u64,
+    /// Names the item's content, if later jobs may be about the same: the worker then keeps its decoder for them.
+    pub item: Option<String>,
     /// Parts to cut out; none means the whole picture.
     pub regions: Vec<Rectangle>,
     /// PNG of full size instead of a JPEG for the model.

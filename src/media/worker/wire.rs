@@ -8,8 +8,10 @@
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -86,6 +88,20 @@ impl Wire {
         Ok((header, self.read_vec(body, deadline)?))
     }
 
+    /// Whether anything came, be it the end, before `patience` ran out.
+    pub fn has_news(&self, patience: Duration) -> Result<bool, WireError> {
+        let until = Instant::now() + patience;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let mut sockets = [PollFd::new(&self.stream, PollFlags::IN)];
+            match poll(&mut sockets, Some(&Timespec::try_from(left).map_err(|e| WireError::Form(e.to_string()))?)) {
+                Ok(ready) => return Ok(ready > 0),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(WireError::Io(error.into())),
+            }
+        }
+    }
+
     fn write_all(&mut self, mut bytes: &[u8], deadline: Option<&Deadline>) -> Result<(), WireError> {
         while !bytes.is_empty() {
             self.stream.set_write_timeout(deadline.map_or(Ok(IDLE), |d| d.glance().map(Some))?)?;
@@ -147,6 +163,16 @@ mod tests {
         let (mut here, mut there) = pair();
         here.send(&1, &[0; 100], None).unwrap();
         assert!(matches!(there.receive::<u32>(99, None), Err(WireError::Form(_))));
+    }
+
+    #[test]
+    fn news_is_a_message_or_the_end_and_not_silence() {
+        let (mut here, there) = pair();
+        assert!(!there.has_news(Duration::from_millis(5)).unwrap());
+        here.send(&1, &[], None).unwrap();
+        assert!(there.has_news(Duration::from_secs(60)).unwrap());
+        drop(there);
+        assert!(here.has_news(Duration::from_secs(60)).unwrap());
     }
 
     #[test]
