@@ -79,7 +79,7 @@ impl EditorAgent {
                 }
             },
         };
-        match self.journal.put(&entry) {
+        match self.journal.put(&entry, trigger.deadline.left().unwrap_or_default() + LATITUDE) {
             Ok(()) => true,
             Err(error) => {
                 tracing::error!(request = %trigger.id, %error, "the answer cannot be written down; the save is tried without");
@@ -105,6 +105,11 @@ impl EditorAgent {
 
     /// Saves an entry of the journal.
     pub(super) fn save_late(&self, entry: &Pending) -> Result<Saved, Late> {
+        match self.journal.begin_save(&entry.id, LATE_SAVE_BUDGET + LATITUDE) {
+            Ok(true) => {}
+            Ok(false) => return Err(Late::GivenUp),
+            Err(error) => tracing::warn!(request = %entry.id, %error, "the late save cannot be noted; it is made all the same"),
+        }
         let order: SaveOrder = serde_json::from_str(&entry.payload).map_err(|error| Late::Unreadable(error.to_string()))?;
         self.saver.save(&order, true, &Deadline::after(LATE_SAVE_BUDGET)).map_err(|error| match failure(&error) {
             Failure::Unreached => Late::Unreached(error.to_string()),
@@ -116,9 +121,14 @@ impl EditorAgent {
 /// The time that one save from the journal may take, retries included; short enough for an orderly end.
 const LATE_SAVE_BUDGET: Duration = Duration::from_secs(20);
 
+/// How much longer than its time a save counts as under way: a step's clean-up takes a moment.
+const LATITUDE: Duration = Duration::from_secs(5);
+
 /// Why a save from the journal did not come about.
 pub(super) enum Late {
     Unreached(String),
     Refused(String),
     Unreadable(String),
+    /// Somebody dropped it meanwhile.
+    GivenUp,
 }

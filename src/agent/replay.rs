@@ -124,6 +124,10 @@ fn save_one(journal: &Journal, agent: &EditorAgent, entry: &Pending) -> bool {
             remember(journal, entry, &how);
             journal.remove(&entry.id).map(drop)
         }
+        Err(Late::GivenUp) => {
+            tracing::info!(request = %entry.id, "an answer that waited was dropped");
+            Ok(())
+        }
         Err(Late::Unreached(cause)) => {
             tracing::warn!(request = %entry.id, %cause, "an answer still waits to be saved");
             report(journal.note_failure(&entry.id, State::Waiting, &cause));

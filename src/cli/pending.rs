@@ -37,7 +37,7 @@ enum Action {
         /// Id of the entry
         id: String,
     },
-    /// Gives an answer up
+    /// Gives an answer up, unless it is being saved at this moment
     Drop {
         /// Id of the entry
         id: String,
@@ -66,7 +66,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             let Some(journal) = journal else { return no_such(id) };
             shown(&journal.entry(id)?, arguments.json)?
         }
-        Action::Drop { id } => match journal.map_or(Ok(false), |journal| journal.remove(id))? {
+        Action::Drop { id } => match journal.map_or(Ok(false), |journal| journal.give_up(id))? {
             true if arguments.json => format!("{}\n", json!({ "dropped": id })),
             true => format!("{id} is dropped\n"),
             false => return no_such(id),

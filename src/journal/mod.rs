@@ -57,6 +57,12 @@ pub enum Error {
         /// How many wait.
         entries: usize,
     },
+    /// The daemon is in the middle of saving this entry, so that it can no longer be given up.
+    #[error("answer {id:?} is being saved at this moment: look again with `edgelabel pending list` in half a minute")]
+    BeingSaved {
+        /// The entry's id.
+        id: String,
+    },
     /// No entry has this id.
     #[error("no answer {id:?} waits in the journal; `edgelabel pending list` shows those that do")]
     NoSuchEntry {
@@ -114,9 +120,22 @@ impl Journal {
     }
 
     /// Runs `work` on the open database. A failure of the file itself closes it, so that the next use opens it anew; so
-    /// does another file, or none, in its place.
-    fn with<T>(&self, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
+    /// does another file, or none, in its place. Damage that is found on the way has the daemon start a new file, in which
+    /// the work is done again: it must bear that.
+    fn with<T>(&self, work: impl Fn(&mut Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
         let mut slot = self.lock();
+        match self.on_open(&mut slot, &work)? {
+            Err(error) if self.replaces_corrupt && schema::is_corruption(&error) => self.on_open(&mut slot, &work)?,
+            settled => settled,
+        }
+        .map_err(|error| self.file_error(&error))
+    }
+
+    fn on_open<T>(
+        &self,
+        slot: &mut Option<Opened>,
+        work: &impl Fn(&mut Connection) -> rusqlite::Result<T>,
+    ) -> Result<rusqlite::Result<T>, Error> {
         let mut opened = match slot.take().filter(|opened| opened.file == self.identity()) {
             Some(opened) => opened,
             None => {
@@ -124,13 +143,11 @@ impl Journal {
                 Opened { db, file: self.identity() }
             }
         };
-        match work(&mut opened.db) {
-            Ok(value) => {
-                *slot = Some(opened);
-                Ok(value)
-            }
-            Err(error) => Err(self.file_error(&error)),
+        let done = work(&mut opened.db);
+        if done.is_ok() {
+            *slot = Some(opened);
         }
+        Ok(done)
     }
 
     /// Device and inode of the file that is there now.
@@ -177,7 +194,7 @@ mod tests {
     #[test]
     fn an_entry_survives_the_process_that_wrote_it() {
         let folder = tempfile::tempdir().unwrap();
-        journal(&folder).put(&entry("a")).unwrap();
+        journal(&folder).put(&entry("a"), Duration::ZERO).unwrap();
         assert_eq!(journal(&folder).pending().unwrap(), [entry("a")]);
     }
 
@@ -186,7 +203,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let journal = journal(&folder);
         for id in ["a", "b", "c"] {
-            journal.put(&entry(id)).unwrap();
+            journal.put(&entry(id), Duration::ZERO).unwrap();
         }
         let (first, waiting) = journal.next_waiting(0).unwrap().unwrap();
         assert_eq!(waiting.id, "a");
@@ -202,13 +219,74 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_that_is_being_saved_is_not_given_up_and_one_that_waits_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = journal(&folder);
+        let minute = Duration::from_secs(60);
+        journal.put(&entry("a"), minute).unwrap();
+        assert!(matches!(journal.give_up("a"), Err(Error::BeingSaved { id }) if id == "a"));
+        journal.note_failure("a", State::Waiting, "no").unwrap();
+        assert!(journal.begin_save("a", minute).unwrap());
+        assert!(matches!(journal.give_up("a"), Err(Error::BeingSaved { .. })));
+        journal.note_failure("a", State::Waiting, "no").unwrap();
+        assert!(journal.give_up("a").unwrap());
+        assert!(!journal.give_up("a").unwrap());
+        assert!(!journal.begin_save("a", minute).unwrap(), "what was given up is not saved");
+
+        // A save that died with its daemon, and one that began before the clock was set back.
+        journal.put(&entry("b"), Duration::ZERO).unwrap();
+        assert!(journal.give_up("b").unwrap());
+        journal.put(&entry("c"), 100_000 * minute).unwrap();
+        assert!(journal.give_up("c").unwrap());
+    }
+
+    #[test]
+    fn an_answer_is_written_down_though_the_file_is_destroyed_under_the_open_journal() {
+        use std::os::unix::fs::FileExt;
+        for whole in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let journal = journal(&folder);
+            journal.put(&entry("a"), Duration::ZERO).unwrap();
+            journal.checkpoint().unwrap();
+            let overwrite = |name: &str, from: u64| {
+                let file = std::fs::OpenOptions::new().write(true).open(folder.path().join("state").join(name)).unwrap();
+                let length = file.metadata().unwrap().len();
+                file.write_all_at(&vec![0xa5; length.saturating_sub(from) as usize], from).unwrap();
+            };
+            overwrite("journal.db", if whole { 0 } else { 4096 });
+            overwrite("journal.db-wal", 0);
+            journal.put(&entry("b"), Duration::ZERO).unwrap();
+            assert_eq!(journal.kept_aside().len(), 1, "whole: {whole}");
+            let after = self::journal(&folder);
+            assert_eq!(after.entry("b").unwrap().id, "b");
+        }
+    }
+
+    #[test]
+    fn a_panic_in_the_middle_leaves_a_journal_that_works() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = journal(&folder);
+        journal.put(&entry("a"), Duration::ZERO).unwrap();
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            journal.with::<()>(|db| {
+                let step = db.transaction()?;
+                step.execute("DELETE FROM pending", [])?;
+                panic!("on purpose");
+            })
+        }));
+        assert!(panicked.is_err());
+        journal.put(&entry("b"), Duration::ZERO).unwrap();
+        assert_eq!(journal.pending().unwrap().len(), 2, "what was not committed is taken back");
+    }
+
+    #[test]
     fn a_full_journal_says_how_many_wait() {
         let folder = tempfile::tempdir().unwrap();
         let journal = journal(&folder);
         for id in ["a", "b", "c"] {
-            journal.put(&entry(id)).unwrap();
+            journal.put(&entry(id), Duration::ZERO).unwrap();
         }
-        assert!(matches!(journal.put(&entry("d")), Err(Error::Full { entries: 3, .. })));
+        assert!(matches!(journal.put(&entry("d"), Duration::ZERO), Err(Error::Full { entries: 3, .. })));
     }
 
     #[test]
@@ -218,7 +296,7 @@ mod tests {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, "this is not a database, but it is long enough to be looked at as one".repeat(20)).unwrap();
         let journal = journal(&folder);
-        journal.put(&entry("a")).unwrap();
+        journal.put(&entry("a"), Duration::ZERO).unwrap();
         let names: Vec<_> =
             std::fs::read_dir(path.parent().unwrap()).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
         assert!(names.iter().any(|name| name.starts_with("journal.db.corrupt-")), "{names:?}");
@@ -230,10 +308,10 @@ mod tests {
         use std::os::unix::fs::FileExt;
         let folder = tempfile::tempdir().unwrap();
         let before = journal(&folder);
-        before.put(&entry("a")).unwrap();
-        before.put(&Pending { state: State::Refused, ..entry("b") }).unwrap();
+        before.put(&entry("a"), Duration::ZERO).unwrap();
+        before.put(&Pending { state: State::Refused, ..entry("b") }, Duration::ZERO).unwrap();
         let long = Pending { payload: "x".repeat(100_000), ..entry("c") };
-        before.put(&long).unwrap();
+        before.put(&long, Duration::ZERO).unwrap();
         before.checkpoint().unwrap();
         let path = before.settings().path.clone();
         drop(before);
@@ -264,14 +342,14 @@ mod tests {
     fn a_file_that_is_moved_away_takes_no_further_answers_with_it() {
         let folder = tempfile::tempdir().unwrap();
         let journal = journal(&folder);
-        journal.put(&entry("a")).unwrap();
+        journal.put(&entry("a"), Duration::ZERO).unwrap();
         let path = &journal.settings().path;
         let with = |name: &str| path.with_file_name(name);
         std::fs::rename(path, with("away.db")).unwrap();
         for side in ["-wal", "-shm"] {
             std::fs::rename(with(&format!("journal.db{side}")), with(&format!("away.db{side}"))).unwrap();
         }
-        journal.put(&entry("b")).unwrap();
+        journal.put(&entry("b"), Duration::ZERO).unwrap();
         let ids = |journal: &Journal| journal.pending().unwrap().into_iter().map(|entry| entry.id).collect::<Vec<_>>();
         assert_eq!(ids(&journal), ["b"]);
         let away = Journal::to_inspect(Settings { path: with("away.db"), ..journal.settings().clone() });
@@ -281,11 +359,12 @@ mod tests {
     #[test]
     fn a_newer_schema_is_refused_and_left_alone() {
         let folder = tempfile::tempdir().unwrap();
-        journal(&folder).put(&entry("a")).unwrap();
+        journal(&folder).put(&entry("a"), Duration::ZERO).unwrap();
         let path = folder.path().join("state/journal.db");
+        let own: i64 = Connection::open(&path).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
         Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
         assert!(matches!(journal(&folder).pending(), Err(Error::Newer { found: 99, .. })));
-        Connection::open(&path).unwrap().pragma_update(None, "user_version", 1).unwrap();
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", own).unwrap();
         assert_eq!(journal(&folder).pending().unwrap().len(), 1);
     }
 
@@ -304,9 +383,9 @@ mod tests {
         let blocked = folder.path().join("state");
         std::fs::write(&blocked, "a file where the folder should be").unwrap();
         let journal = journal(&folder);
-        assert!(matches!(journal.put(&entry("a")), Err(Error::File { .. })));
+        assert!(matches!(journal.put(&entry("a"), Duration::ZERO), Err(Error::File { .. })));
         std::fs::remove_file(&blocked).unwrap();
-        journal.put(&entry("a")).unwrap();
+        journal.put(&entry("a"), Duration::ZERO).unwrap();
         assert_eq!(journal.pending().unwrap().len(), 1);
     }
 

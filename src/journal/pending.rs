@@ -1,6 +1,8 @@
 //! The answers that wait to be saved.
 
-use rusqlite::{OptionalExtension, Row, params};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Journal};
@@ -43,20 +45,26 @@ pub struct Pending {
     pub payload: String,
 }
 
+/// No save takes longer.
+const LONGEST_SAVE: Duration = Duration::from_secs(3600);
+
 const COLUMNS: &str = "id, project, data, frame, agent, payload, state, since, attempts, error";
 
 impl Journal {
-    /// Writes an answer down. When this returns `Ok` it is on the disk.
-    pub fn put(&self, entry: &Pending) -> Result<(), Error> {
+    /// Writes an answer down whose save begins now and may take `busy`. When this returns `Ok` it is on the disk, and can be
+    /// read from there.
+    pub fn put(&self, entry: &Pending, busy: Duration) -> Result<(), Error> {
         let bound = self.settings.max_entries;
         let taken = self.with(|db| {
+            forget_pages(db)?;
             let step = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             let entries: i64 = step.query_row("SELECT count(*) FROM pending", [], |row| row.get(0))?;
             if entries as usize >= bound {
                 return Ok(Err(entries as usize));
             }
             step.execute(
-                "INSERT INTO pending(id, project, data, frame, agent, payload, state, since) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                "INSERT INTO pending(id, project, data, frame, agent, payload, state, since, busy_until)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, unixepoch() + ?9) ON CONFLICT(id) DO NOTHING",
                 params![
                     entry.id,
                     entry.project.as_str(),
@@ -65,16 +73,38 @@ impl Journal {
                     entry.agent,
                     entry.payload,
                     state_text(entry.state),
-                    entry.since.unix_timestamp()
+                    entry.since.unix_timestamp(),
+                    seconds(busy)
                 ],
             )?;
             step.commit()?;
-            Ok(Ok(()))
+            forget_pages(db)?;
+            db.query_row("SELECT payload FROM pending WHERE id = ?1", [&entry.id], |row| row.get::<_, String>(0)).map(|_| Ok(()))
         })?;
         taken.map_err(|entries| Error::Full { path: self.settings.path.clone(), entries })
     }
 
-    /// Takes an entry out: it is saved, or somebody dropped it. Says whether it was there.
+    /// Notes that a save of this entry begins, which may take `busy`. Says whether it is still there.
+    pub fn begin_save(&self, id: &str, busy: Duration) -> Result<bool, Error> {
+        self.with(|db| db.execute("UPDATE pending SET busy_until = unixepoch() + ?2 WHERE id = ?1", params![id, seconds(busy)]))
+            .map(|count| count > 0)
+    }
+
+    /// Gives an entry up, unless a save of it is under way: that could not be called back. Says whether it was there.
+    pub fn give_up(&self, id: &str) -> Result<bool, Error> {
+        // A time far ahead is a clock that was wrong, not a save.
+        let sql = "DELETE FROM pending WHERE id = ?1 AND busy_until NOT BETWEEN unixepoch() + 1 AND unixepoch() + ?2";
+        if self.with(|db| db.execute(sql, params![id, seconds(LONGEST_SAVE)]))? > 0 {
+            return Ok(true);
+        }
+        match self.entry(id) {
+            Ok(_) => Err(Error::BeingSaved { id: id.to_owned() }),
+            Err(Error::NoSuchEntry { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes an entry out: it is saved. Says whether it was there.
     pub fn remove(&self, id: &str) -> Result<bool, Error> {
         self.with(|db| db.execute("DELETE FROM pending WHERE id = ?1", [id])).map(|count| count > 0)
     }
@@ -83,7 +113,7 @@ impl Journal {
     pub fn note_failure(&self, id: &str, state: State, error: &str) -> Result<(), Error> {
         self.with(|db| {
             db.execute(
-                "UPDATE pending SET attempts = attempts + 1, state = ?2, error = ?3 WHERE id = ?1",
+                "UPDATE pending SET attempts = attempts + 1, state = ?2, error = ?3, busy_until = 0 WHERE id = ?1",
                 params![id, state_text(state), error],
             )
         })
@@ -116,6 +146,15 @@ impl Journal {
         self.with(|db| db.prepare_cached(&format!("SELECT {COLUMNS} FROM pending WHERE id = ?1"))?.query_row([id], read).optional())?
             .ok_or_else(|| Error::NoSuchEntry { id: id.to_owned() })
     }
+}
+
+/// Lets go of what is remembered of the file, so that it is read itself: damage hides behind what is remembered.
+fn forget_pages(db: &Connection) -> rusqlite::Result<()> {
+    db.execute_batch("PRAGMA shrink_memory")
+}
+
+fn seconds(span: Duration) -> i64 {
+    i64::try_from(span.as_secs()).unwrap_or(i64::MAX / 2)
 }
 
 fn state_text(state: State) -> &'static str {

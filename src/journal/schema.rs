@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode};
 use super::Error;
 
 /// Steps that lead from each schema to the next; `user_version` says which have been taken.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     "
     CREATE TABLE pending (
         number   INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -33,6 +33,8 @@ const STEPS: [&str; 2] = [
     CREATE TABLE proof (id INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT;
 ",
     "CREATE TABLE IF NOT EXISTS tokens (model TEXT PRIMARY KEY, day INTEGER NOT NULL, tokens INTEGER NOT NULL) STRICT;",
+    // Until when the save that is under way may take, in seconds since 1970.
+    "ALTER TABLE pending ADD COLUMN busy_until INTEGER NOT NULL DEFAULT 0;",
 ];
 
 /// Opens the file, making or upgrading it. A file that is no sound database is kept aside under a name that says so.
@@ -71,11 +73,13 @@ impl Failure {
 
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Self::Corrupt(error.to_string()),
-            _ => Self::Other(error.to_string()),
-        }
+        if is_corruption(&error) { Self::Corrupt(error.to_string()) } else { Self::Other(error.to_string()) }
     }
+}
+
+/// Whether SQLite has come upon something that it did not write.
+pub(super) fn is_corruption(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
 }
 
 fn file_error(path: &Path, cause: String) -> Error {

@@ -122,6 +122,31 @@ fn a_corrupt_journal_is_kept_aside_and_named_and_what_can_be_read_of_it_is_saved
     assert_eq!(daemon.ready()["status"], "ready", "{}", daemon.ready());
 }
 
+#[test]
+fn a_journal_that_is_destroyed_under_the_running_daemon_is_replaced_by_a_new_one_without_a_loss() {
+    use std::os::unix::fs::FileExt;
+    let world = World::new();
+    let mut daemon = world.setup().set("server", "request_budget", "\"8s\"").agent("/", "Scene description", "").start();
+    world.click(&daemon, "/", &world.fixture.video, 1);
+    for name in ["journal.db", "journal.db-wal"] {
+        let file = std::fs::OpenOptions::new().write(true).open(daemon.setup.folder().join(name)).unwrap();
+        file.write_all_at(&vec![0xa5; file.metadata().unwrap().len() as usize], 0).unwrap();
+    }
+    world.fixture.backend.fail(Call::SaveRow, Fault::ResetBefore, usize::MAX);
+    assert_eq!(click(&world, &daemon).status, 202, "{}", daemon.log());
+    assert_degraded(&daemon, "corrupt_journal", "journal.db.corrupt-");
+    assert!(daemon.log().contains("the journal is corrupt; it is kept aside"), "{}", daemon.log());
+    assert_eq!(daemon.pending().len(), 1);
+
+    // The answer is in the new file, not merely in what the daemon remembers.
+    daemon.signal(Signal::KILL);
+    daemon.wait_exit(Duration::from_secs(5));
+    world.fixture.backend.heal();
+    daemon.restart();
+    daemon.wait_until("the late save", Duration::from_secs(30), || daemon.pending().is_empty());
+    assert_eq!((answered(&world), world.model.questions().len()), (1, 2));
+}
+
 /// Spoils the pages of the history, which SQLite's check reads, too.
 fn damage(journal: &Path) {
     use std::os::unix::fs::FileExt;

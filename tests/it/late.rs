@@ -108,6 +108,40 @@ fn a_kept_answer_can_be_looked_at_and_given_up() {
 }
 
 #[test]
+fn an_answer_that_is_being_saved_cannot_be_dropped_and_one_that_waits_again_can() {
+    let world = World::new();
+    let daemon = world.setup().set("server", "request_budget", "\"8s\"").agent("/", "Scene description", "").start();
+    let (backend, data) = (&world.fixture.backend, &world.fixture.image);
+    backend.fail(Call::SaveRow, Fault::ResetBefore, ALWAYS);
+    assert_eq!(daemon.trigger("/", &world.fixture.project, data, 0).status, 202);
+    let id = pending(&daemon)[0]["id"].as_str().unwrap().to_owned();
+    let drop = || pending_command(&daemon, &["pending", "drop", &id, "--config"]);
+    // The late save is on its way for a while.
+    backend.heal();
+    backend.forget_records();
+    backend.fail(Call::SaveRow, Fault::Delay(Duration::from_secs(6)), 1);
+    pending_command(&daemon, &["pending", "retry", "--config"]);
+    wait_for("the late save's request", Duration::from_secs(20), || backend.count(Call::SaveRow) > 0);
+    let refused = drop();
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains(&id) && said.contains("is being saved at this moment"), "{said}");
+    wait_for("the end of the waiting", Duration::from_secs(20), || pending(&daemon).is_empty());
+    assert_eq!(world.answers(data, "Cls+Scen").len(), 1);
+    assert!(String::from_utf8_lossy(&drop().stderr).contains("no answer"), "it is saved by now");
+
+    // Another, whose late saves fail: between two of them it can be given up, and is not saved then.
+    backend.fail(Call::SaveRow, Fault::Status(503, String::new()), ALWAYS);
+    assert_eq!(daemon.trigger("/", &world.fixture.project, &world.fixture.video, 2).status, 202);
+    let id = pending(&daemon)[0]["id"].as_str().unwrap().to_owned();
+    wait_for("the drop", Duration::from_secs(40), || pending_command(&daemon, &["pending", "drop", &id, "--config"]).status.success());
+    backend.heal();
+    world.click(&daemon, "/", &world.fixture.video, 4);
+    assert_eq!(world.answers(&world.fixture.video, "Cls+Scen").len(), 1, "only the click's own answer");
+    assert_eq!(pending(&daemon).len(), 0);
+}
+
+#[test]
 fn a_persons_newer_answer_stays_before_a_late_save_and_the_history_says_so() {
     let world = World::new();
     let daemon = world.setup().set("server", "request_budget", "\"6s\"").agent("/", "Weather", "").start();
