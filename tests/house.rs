@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Leaves: every room may know them, and they know no room.
-const LEAVES: [&str; 3] = ["ids", "deadline", "telemetry"];
+const LEAVES: [&str; 4] = ["ids", "deadline", "telemetry", "trace"];
 
 /// Each room with the rooms it may know besides the leaves.
 const MAY_KNOW: [(&str, &[&str]); 14] = [

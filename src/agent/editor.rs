@@ -85,7 +85,8 @@ impl EditorAgent {
     fn look_up(&self, trigger: &Trigger, agent: &Settings, report: &mut Report) -> Result<Ground, Error> {
         let (project, deadline) = (&trigger.project, &trigger.deadline);
         let (summary, known) = std::thread::scope(|scope| {
-            let known = scope.spawn(|| Ok::<_, Error>((self.encord.project(project, deadline)?, self.encord.ontology(project, deadline)?)));
+            let known = || Ok::<_, Error>((self.encord.project(project, deadline)?, self.encord.ontology(project, deadline)?));
+            let known = scope.spawn(move || trigger.trace.carry(known));
             let summary = self.encord.find_row(project, &trigger.data, deadline);
             (summary, known.join().unwrap_or_else(|_| Err(Error::new(Kind::Internal, "reading the ontology panicked"))))
         });

@@ -7,6 +7,7 @@ use crate::encord::{LabelRow, PreparedAnswer, answer::Answer};
 use crate::media::{Picture, Region};
 use crate::model::Reply;
 use crate::telemetry::Step;
+use crate::trace::Trace;
 
 use super::editor::{EditorAgent, Ground};
 use super::report::Report;
@@ -146,6 +147,7 @@ fn in_parallel(
     ask: impl Fn(&Selected<'_>, &Picture, &mut Report) -> Result<Reply, Error> + Sync,
 ) -> Vec<(Result<Reply, Error>, Report)> {
     let next = AtomicUsize::new(0);
+    let trace = Trace::here();
     let work = || {
         let mut done = Vec::new();
         loop {
@@ -156,7 +158,7 @@ fn in_parallel(
         }
     };
     let mut all: Vec<_> = std::thread::scope(|scope| {
-        let helpers: Vec<_> = (1..at_once.min(selected.len())).map(|_| scope.spawn(work)).collect();
+        let helpers: Vec<_> = (1..at_once.min(selected.len())).map(|_| scope.spawn(move || trace.carry(work))).collect();
         let own = work();
         // A helper that panicked leaves its objects unanswered, which is told below.
         own.into_iter().chain(helpers.into_iter().filter_map(|helper| helper.join().ok()).flatten()).collect()

@@ -286,6 +286,7 @@ mod tests {
     use super::*;
     use crate::deadline::Deadline;
     use crate::ids::RequestId;
+    use crate::trace::Trace;
 
     fn trigger(frame: u64) -> Trigger {
         Trigger {
@@ -296,7 +297,7 @@ mod tests {
             frame,
             objects: Vec::new(),
             deadline: Deadline::after(Duration::from_secs(10)),
-            trace: None,
+            trace: Trace::fresh(),
         }
     }
 

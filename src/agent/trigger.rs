@@ -2,6 +2,7 @@
 
 use crate::deadline::Deadline;
 use crate::ids::{DataHash, ProjectHash, RequestId};
+use crate::trace::Trace;
 
 /// One press of the button.
 #[derive(Debug, Clone)]
@@ -20,8 +21,9 @@ pub struct Trigger {
     pub objects: Vec<String>,
     /// When all steps must be over.
     pub deadline: Deadline,
-    /// The caller's trace id (`X-Cloud-Trace-Context` or `traceparent`), for the logs.
-    pub trace: Option<String>,
+    /// The caller's trace (`X-Cloud-Trace-Context` or `traceparent`), or one of its own: in the log, and in what Encord and
+    /// the model are asked.
+    pub trace: Trace,
 }
 
 impl Trigger {

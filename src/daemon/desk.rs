@@ -73,7 +73,8 @@ impl Desk {
         let agent = self.agent();
         // A panic is this trigger's error, counted and told like any other. What it held is freed while it unwinds, and
         // an answer that is in the journal by then is saved from there.
-        let verdict = catch_unwind(AssertUnwindSafe(|| agent.handle(trigger, &mut report))).unwrap_or_else(|_| {
+        let story = || trigger.trace.carry(|| agent.handle(trigger, &mut report));
+        let verdict = catch_unwind(AssertUnwindSafe(story)).unwrap_or_else(|_| {
             tracing::error!(request = %trigger.id, "the trigger panicked; this is a bug in edgelabel");
             Err(Error::own_mistake())
         });
@@ -189,7 +190,7 @@ fn log(trigger: &Trigger, report: &Report, verdict: &Result<Outcome, Error>, tot
         ms = milliseconds(total), steps = %steps.join(" "), decoder = %report.decoder,
         fell_back = %report.fell_back.join("; "), hdr = report.hdr, container = %report.container, bytes = report.bytes,
         media_requests = report.media_requests, model = %report.model, prompt_tokens = report.prompt_tokens,
-        answer_tokens = report.answer_tokens, left_out = ?report.left_out, skipped = ?report.skipped, trace = trigger.trace.as_deref().unwrap_or_default(), error,
+        answer_tokens = report.answer_tokens, left_out = ?report.left_out, skipped = ?report.skipped, trace = %trigger.trace, error,
         "trigger"
     );
 }

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use crate::deadline::Deadline;
 use crate::http::{self, Answer, Fault, Request, Try};
 use crate::ids::ProjectHash;
+use crate::trace::Trace;
 
 use super::Error;
 use super::auth::Key;
@@ -107,7 +108,7 @@ impl Caller {
                 .header("resourcetype", "project")
                 .header("resourceid", project)
                 .header("authorization", signature.as_str())
-                .header("x-cloud-trace-context", trace_context());
+                .header("x-cloud-trace-context", Trace::here().cloud());
             (request.timeout, request.max_body) = self.limits(about.kind);
             let sent = self.http.send(&request, deadline);
             let may_repeat = again || sent.as_ref().is_err_and(Fault::is_unsent);
@@ -134,7 +135,7 @@ impl Caller {
         let url = format!("{}{path}", self.domain);
         let target = format!("{}{path}", self.prefix);
         let attempt = |_| {
-            let mut request = Request::get(&url).header("accept", "application/json").header("x-cloud-trace-context", trace_context());
+            let mut request = Request::get(&url).header("accept", "application/json").header("x-cloud-trace-context", Trace::here().cloud());
             request.headers.extend(self.key.sign_v2("GET", &target, b"", envelope::now()));
             (request.timeout, request.max_body) = self.limits(about.kind);
             self.settle(about, self.http.send(&request, deadline), deadline, |answer| Ok(read(envelope::open_v2(answer)?)))
@@ -226,10 +227,4 @@ fn outcome(refusal: &Refusal) -> Outcome {
 
 fn malformed(about: About<'_>, cause: &str) -> Failed {
     Error::Malformed { action: about.action, cause: cause.to_owned() }.into()
-}
-
-/// A fresh trace id, which Encord's support can look a call up by.
-fn trace_context() -> String {
-    let half = || getrandom::u64().unwrap_or(1);
-    format!("{:016x}{:016x}/1;o=1", half(), half())
 }

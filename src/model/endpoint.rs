@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 
 use crate::deadline::Deadline;
 use crate::http;
+use crate::trace::Trace;
 
 use super::address::Address;
 use super::breaker::Breaker;
@@ -106,6 +107,7 @@ impl Endpoint {
         let url = &self.address.chat[address.min(self.address.chat.len() - 1)];
         let bytes = body.to_string().into_bytes();
         let mut request = http::Request::post(url, &bytes).header("content-type", "application/json").header("accept", "application/json");
+        request = request.header("traceparent", Trace::here().parent());
         request.timeout = self.settings.timeout;
         request.max_body = LARGEST_ANSWER;
         request.headers.extend(self.key());

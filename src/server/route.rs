@@ -25,6 +25,7 @@ use super::{auth, auth::Provenance};
 use crate::agent::Trigger;
 use crate::deadline::Deadline;
 use crate::ids::RequestId;
+use crate::trace::Trace;
 
 /// Longer paths than any that an agent, with its token, could have.
 const MAX_PATH: usize = 2048;
@@ -161,10 +162,10 @@ fn is_test(headers: &HeaderMap) -> bool {
     ["x-encord-editor-agent", "x-encord-agent"].iter().any(|name| headers.get(*name).is_some_and(|value| !value.is_empty()))
 }
 
-/// The caller's trace id, if it is one that a log can hold.
-fn trace_of(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get("x-cloud-trace-context").or_else(|| headers.get("traceparent"))?;
-    value.to_str().ok().filter(|text| text.len() <= 128 && text.bytes().all(|b| b.is_ascii_graphic())).map(str::to_owned)
+/// The caller's trace, or one that begins here.
+fn trace_of(headers: &HeaderMap) -> Trace {
+    let named = ["x-cloud-trace-context", "traceparent"].iter().filter_map(|name| headers.get(*name)?.to_str().ok());
+    named.filter_map(Trace::read).next().unwrap_or_else(Trace::fresh)
 }
 
 /// Notifications of Encord's backend: taken note of, so that it does not send them again. This box acts on clicks.
@@ -185,7 +186,7 @@ async fn run(door: &Door, rules: &Rules, visit: &Visit, trigger: Trigger) -> Res
     let begun = Instant::now();
     let line = tracing::info_span!(
         "trigger", request = %trigger.id, agent = trigger.agent, project = %trigger.project, data = %trigger.data, frame = trigger.frame,
-        trace = trigger.trace, address = %visit.address,
+        trace = %trigger.trace, address = %visit.address,
     );
     let left = Left { span: line.clone(), waited: true };
     let verdict = timeout(rules.request_budget + VERDICT_GRACE, door.pool.submit(trigger)).await;

@@ -21,4 +21,5 @@ mod schemas;
 mod soak;
 mod spine;
 mod statuses;
+mod traces;
 mod upstream;
