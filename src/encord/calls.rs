@@ -135,7 +135,8 @@ impl Caller {
         let url = format!("{}{path}", self.domain);
         let target = format!("{}{path}", self.prefix);
         let attempt = |_| {
-            let mut request = Request::get(&url).header("accept", "application/json").header("x-cloud-trace-context", Trace::here().cloud());
+            let mut request =
+                Request::get(&url).header("accept", "application/json").header("x-cloud-trace-context", Trace::here().cloud());
             request.headers.extend(self.key.sign_v2("GET", &target, b"", envelope::now()));
             (request.timeout, request.max_body) = self.limits(about.kind);
             self.settle(about, self.http.send(&request, deadline), deadline, |answer| Ok(read(envelope::open_v2(answer)?)))
