@@ -6,8 +6,10 @@
 
 pub mod agent;
 pub mod camera;
+#[cfg(not(fuzzing))] // What no fuzz target calls is not compiled for them: a short run has minutes for all.
 pub mod cli;
 pub mod config;
+#[cfg(not(fuzzing))]
 pub mod daemon;
 pub mod deadline;
 pub mod encord;

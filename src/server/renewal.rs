@@ -30,6 +30,7 @@ pub(super) async fn keep_valid(door: Arc<Door>) {
 async fn keep(tls: &Tls, mut phase: watch::Receiver<Phase>, look: Duration, watch: Duration) {
     let mut warned = Warned::default();
     loop {
+        tls.try_again();
         look_after(tls, &mut warned).await;
         let next = Instant::now() + look;
         while Instant::now() < next {

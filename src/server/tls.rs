@@ -139,6 +139,7 @@ impl Tls {
         let seen = stamps(&settings);
         let loaded = read_all(&settings);
         let mut current = self.lock();
+        let loaded = loaded.and_then(|loaded| current.no_worse(loaded, &settings));
         let loaded = loaded.inspect_err(|_| {
             if settings == current.settings {
                 current.seen.clear();
@@ -151,6 +152,15 @@ impl Tls {
         let renewal = current.renewal.take();
         *current = Current { settings, loaded, problem: None, renewal, looked: Instant::now(), seen };
         Ok(())
+    }
+
+    /// Tries the files again that could not be used: a certificate may have become valid meanwhile.
+    pub(super) fn try_again(&self) {
+        let mut current = self.lock();
+        if current.problem.is_some() {
+            current.seen.clear();
+            current.look();
+        }
     }
 
     pub(super) fn state(&self) -> CertificateState {
@@ -191,7 +201,7 @@ impl Current {
             return;
         }
         self.seen = seen;
-        match read_all(&self.settings) {
+        match read_all(&self.settings).and_then(|loaded| self.no_worse(loaded, &self.settings)) {
             Ok(loaded) => {
                 if loaded.leaf != self.loaded.leaf || self.problem.is_some() {
                     tracing::info!(certificate = %loaded.facts, sha256 = %loaded.facts.sha256, "new certificate in use");
@@ -200,10 +210,24 @@ impl Current {
                 self.problem = None;
             }
             Err(problem) => {
-                tracing::error!(%problem, in_use = %self.loaded.facts, "the new certificate cannot be used; the old one stays in use");
+                let problem = problem.to_string();
+                if self.problem.as_ref().is_none_or(|(_, told)| *told != problem) {
+                    tracing::error!(%problem, in_use = %self.loaded.facts, "the new certificate cannot be used; the old one stays in use");
+                }
                 let since = self.problem.take().map_or_else(SystemTime::now, |(since, _)| since);
-                self.problem = Some((since, problem.to_string()));
+                self.problem = Some((since, problem));
             }
+        }
+    }
+
+    /// One that browsers refuse for its dates takes the place of none that they accept.
+    fn no_worse(&self, loaded: Loaded, settings: &TlsSettings) -> Result<Loaded, TlsError> {
+        let now = SystemTime::now();
+        match loaded.facts.date_problem(now) {
+            Some(cause) if self.loaded.facts.date_problem(now).is_none() => {
+                Err(TlsError::Unusable { what: "certificate", path: settings.certificate.clone(), cause })
+            }
+            _ => Ok(loaded),
         }
     }
 }
@@ -370,6 +394,36 @@ mod tests {
         tls.reload(settings).unwrap();
         assert_eq!(tls.state().facts.dns_names, ["two.local"]);
         assert!(tls.state().problem.is_none());
+    }
+
+    #[test]
+    fn a_certificate_out_of_date_does_not_replace_one_in_date_and_is_taken_when_its_time_comes() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = write_pair(dir.path(), "one.local");
+        let tls = Tls::load(settings.clone()).unwrap();
+        let now = time::OffsetDateTime::now_utc();
+        let write = |name: &str, from: time::OffsetDateTime, until: time::OffsetDateTime| {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+            (params.not_before, params.not_after) = (from, until);
+            std::fs::write(&settings.certificate, params.self_signed(&key).unwrap().pem()).unwrap();
+            std::fs::write(&settings.private_key, key.serialize_pem()).unwrap();
+        };
+        write("over.local", now - time::Duration::DAY * 2, now - time::Duration::DAY);
+        assert!(tls.reload(settings.clone()).unwrap_err().to_string().contains("it ended on"));
+        assert_eq!(tls.state().facts.dns_names, ["one.local"]);
+        write("soon.local", now + time::Duration::seconds(4), now + time::Duration::DAY);
+        assert!(tls.reload(settings.clone()).unwrap_err().to_string().contains("valid only from"));
+        assert!(tls.state().problem.unwrap().1.contains("valid only from"));
+        std::thread::sleep(Duration::from_secs(5));
+        tls.try_again();
+        assert_eq!((tls.state().facts.dns_names, tls.state().problem), (vec!["soon.local".to_owned()], None));
+        // Where none is in date, the newest is as good as any: the clock may be wrong.
+        write("over.local", now - time::Duration::DAY * 2, now - time::Duration::DAY);
+        let tls = Tls::load(settings.clone()).unwrap();
+        write("older.local", now - time::Duration::DAY * 4, now - time::Duration::DAY * 3);
+        tls.reload(settings).unwrap();
+        assert_eq!(tls.state().facts.dns_names, ["older.local"]);
     }
 
     #[test]
