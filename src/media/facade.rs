@@ -13,7 +13,7 @@ use super::bytes::{Item, Span, Store, StoreSettings};
 use super::decode::clips;
 use super::frame::{AssetLink, DataType, Frame, Timings, Want};
 use super::kind::{self, Claims};
-use super::worker::job::{self, JobError, Outcome};
+use super::worker::job::{self, Bytes, JobError, NoBytes, Outcome, Sink};
 use super::worker::pool::Pool;
 use super::worker::proofs::Proofs;
 use super::worker::protocol::{Failure, FrameJob, Job, Rectangle};
@@ -225,22 +225,16 @@ impl Media {
         };
         let index = item.index_blob().unwrap_or_default();
         let mut fell_back = Vec::new();
-        let mut fetch = Duration::ZERO;
-        let mut bytes = |spans: &[(u64, u64)], deadline: &Deadline| {
-            let start = Instant::now();
-            let result = read(item, spans, deadline);
-            fetch += start.elapsed();
-            result
-        };
+        let mut bytes = ItemBytes { item, fetch: Duration::ZERO };
         loop {
             job.budget_ms = deadline.left()?.as_millis() as u64;
             match job::run(&self.pool, &self.proofs, &Job::Frame(job.clone()), &index, &mut bytes, deadline) {
                 Ok(mut outcome) => {
                     if let Some(index) = outcome.index.take() {
-                        item.store_index_blob(&index);
+                        bytes.item.store_index_blob(&index);
                     }
                     outcome.facts.fell_back.splice(0..0, fell_back);
-                    return Ok(frame(outcome, fetch));
+                    return Ok(frame(outcome, bytes.fetch));
                 }
                 Err(JobError::Here(error)) => return Err(error),
                 Err(JobError::Failed(failure)) => return Err(explain(failure, title, want.frame, settings.max_pixels)),
@@ -258,17 +252,25 @@ impl Media {
     }
 }
 
-fn read(item: &mut Item<'_>, spans: &[(u64, u64)], deadline: &Deadline) -> Result<Vec<u8>, Error> {
-    if spans.len() > 1 {
+/// An item's bytes for a worker, and how long they were waited for.
+struct ItemBytes<'a, 'b> {
+    item: &'a mut Item<'b>,
+    fetch: Duration,
+}
+
+impl Bytes for ItemBytes<'_, '_> {
+    fn hand_out(&mut self, spans: &[(u64, u64)], deadline: &Deadline, sink: Sink<'_>) -> Result<(), NoBytes> {
+        let start = Instant::now();
         let spans: Vec<Span> = spans.iter().map(|&(offset, length)| Span { offset, length }).collect();
-        item.fetch(&spans, deadline)?;
+        let mut refused = None;
+        let result = self.item.stream(&spans, deadline, &mut |piece| {
+            if refused.is_none() {
+                refused = sink(piece).err();
+            }
+        });
+        self.fetch += start.elapsed();
+        refused.map_or(Ok(()), |error| Err(NoBytes::Unwanted(error))).and(result.map_err(NoBytes::Missing))
     }
-    let mut all = Vec::new();
-    for &(offset, length) in spans {
-        let bytes = item.read(offset, length as usize, deadline)?;
-        if all.is_empty() { all = bytes } else { all.extend_from_slice(&bytes) }
-    }
-    Ok(all)
 }
 
 fn frame(outcome: Outcome, fetch: Duration) -> Frame {

@@ -8,6 +8,7 @@ mod entry;
 mod folder;
 mod fuzz;
 mod origin;
+mod outlet;
 mod plan;
 mod remote;
 mod spool;
@@ -39,6 +40,9 @@ const HEAD: u64 = 64 << 10;
 
 /// The most that one read returns.
 pub const LARGEST_READ: usize = 64 << 20;
+
+/// How much of a local file is read at once.
+const FILE_PIECE: u64 = 1 << 20;
 
 /// The largest index blob that is kept.
 const LARGEST_INDEX: usize = 32 << 20;
@@ -171,12 +175,24 @@ impl Item<'_> {
         }
     }
 
-    /// Makes `spans` present with as few requests as is sensible: small gaps between them are fetched along. Optional
-    /// before reading pieces that lie near each other, such as the samples of a GOP in chunks with audio between.
-    pub fn fetch(&mut self, spans: &[Span], deadline: &Deadline) -> Result<(), Error> {
+    /// Hands all bytes of `spans`, as far as the item goes, to `sink`, in order and in pieces as they come. What is missing is
+    /// fetched with as few requests as is sensible: small gaps between spans are fetched along, such as audio between the
+    /// samples of a GOP.
+    pub fn stream(&mut self, spans: &[Span], deadline: &Deadline, sink: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+        let size = self.size;
+        let spans: Vec<Span> = spans.iter().map(|span| span.clipped(size)).collect();
         match &mut self.source {
-            Source::File(_) => Ok(()),
-            Source::Remote(remote) => remote.fetch(spans, deadline),
+            Source::Remote(remote) => remote.stream(&spans, deadline, sink),
+            Source::File(_) => {
+                for mut span in spans {
+                    while span.length > 0 {
+                        let bytes = self.read(span.offset, span.length.min(FILE_PIECE) as usize, deadline)?;
+                        sink(&bytes);
+                        span = Span::between(span.offset + bytes.len() as u64, span.end());
+                    }
+                }
+                Ok(())
+            }
         }
     }
 

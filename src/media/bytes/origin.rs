@@ -16,6 +16,9 @@ use crate::media::Error;
 /// A store that sends nothing for this long is asked again.
 const STALL: Duration = Duration::from_secs(10);
 
+/// How much of a range is taken in before it is kept and handed on: a decoder works on it while the rest is on its way.
+const PIECE: u64 = 128 << 10;
+
 /// Media links may lead elsewhere this often.
 const REDIRECTS: u32 = 3;
 
@@ -120,7 +123,7 @@ impl<'a> Origin<'a> {
         http::with_retries(deadline, |_| self.try_ask(span, None, deadline))
     }
 
-    /// Fetches `span` and hands it to `sink` in order, in pieces of at most [`LARGEST_PIECE`]. A transfer that breaks
+    /// Fetches `span` and hands it to `sink` in order, in pieces of at most [`PIECE`]. A transfer that breaks
     /// goes on where it broke. Answers that are not of `expected` are refused.
     pub(super) fn fetch(
         &mut self,
@@ -154,9 +157,9 @@ impl<'a> Origin<'a> {
 
     /// Receives a body that holds the bytes from `at` to `end`, moving `at` along.
     pub(super) fn receive(&mut self, mut body: Body, at: &mut u64, end: u64, sink: &mut dyn FnMut(u64, &[u8])) -> Result<(), Fault> {
-        let mut buffer = vec![0; LARGEST_PIECE.min(end - *at) as usize];
+        let mut buffer = vec![0; PIECE.min(end - *at) as usize];
         while *at < end {
-            let wanted = LARGEST_PIECE.min(end - *at) as usize;
+            let wanted = PIECE.min(end - *at) as usize;
             let (filled, outcome) = body.fill(&mut buffer[..wanted]);
             self.bytes += filled as u64;
             if filled > 0 {

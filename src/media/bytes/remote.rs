@@ -6,6 +6,7 @@ use super::cache::Cache;
 use super::entry::Entry;
 use super::folder::{Files, LARGEST_PIECE};
 use super::origin::{Body, Fetched, Origin, Refusal, Reply};
+use super::outlet::Outlet;
 use super::plan::requests_for;
 use super::version::{Key, Version};
 use super::{Facts, HEAD, Span};
@@ -160,11 +161,23 @@ impl<'a> Remote<'a> {
         }
     }
 
-    /// Makes spans present.
-    pub(super) fn fetch(&mut self, spans: &[Span], deadline: &Deadline) -> Result<(), Error> {
+    /// Hands the bytes of spans, which lie within the item, to `sink`, in order, each as soon as it is there.
+    pub(super) fn stream(&mut self, spans: &[Span], deadline: &Deadline, sink: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+        let (entry, files) = (Arc::clone(&self.entry), self.files.clone());
+        let mut outlet = Outlet::new(spans);
         loop {
-            let missing = spans.iter().flat_map(|span| self.entry.missing(span.clipped(self.size()))).collect();
-            if self.obtain(missing, deadline, &mut |_, _| {})? {
+            outlet.give_kept(&entry, files.as_deref(), sink);
+            let missing = outlet.left().flat_map(|span| entry.missing(span)).collect();
+            let before = outlet.given;
+            let got = self.obtain(missing, deadline, &mut |at, bytes| {
+                outlet.give(at, bytes, sink);
+                outlet.give_kept(&entry, files.as_deref(), sink);
+            })?;
+            // The spans may be asked for in another order than they lie in the item, and what could not be kept is read again.
+            if got && outlet.given == before {
+                for span in outlet.left().collect::<Vec<_>>() {
+                    sink(&self.read(span, deadline)?);
+                }
                 return Ok(());
             }
         }

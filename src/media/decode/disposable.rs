@@ -4,20 +4,46 @@
 
 use crate::media::index::{Codec, SampleTable, StreamFormat};
 
-/// For each of `samples`, in decode order: whether it can be left out without harm to the others.
-pub(super) fn disposable(table: &SampleTable, samples: &[&[u8]]) -> Vec<bool> {
-    match (table.codec, length_size(table)) {
-        (Codec::H264, Some(prefix)) => samples.iter().map(|sample| h264(sample, prefix)).collect(),
-        (Codec::H265, Some(prefix)) => h265(samples, prefix),
-        _ => vec![false; samples.len()],
-    }
+/// Tells which samples of a table can be left out without harm to the others.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Judge {
+    /// H.264, with so many bytes of length before each NAL unit.
+    H264(usize),
+    /// H.265, likewise.
+    H265(usize),
+    /// Every sample counts.
+    None,
 }
 
-/// The highest temporal layer of `samples`: what is disposable below it was judged without knowing of it.
-pub(super) fn top_layer(table: &SampleTable, samples: &[&[u8]]) -> u8 {
-    match (table.codec, length_size(table)) {
-        (Codec::H265, Some(prefix)) => top_of(samples, prefix),
-        _ => 0,
+impl Judge {
+    pub(super) fn of(table: &SampleTable) -> Self {
+        match (table.codec, length_size(table)) {
+            (Codec::H264, Some(prefix)) => Self::H264(prefix),
+            (Codec::H265, Some(prefix)) => Self::H265(prefix),
+            _ => Self::None,
+        }
+    }
+
+    /// Whether a sample is judged by what lies behind it.
+    pub(super) fn needs_all(self) -> bool {
+        matches!(self, Self::H265(_))
+    }
+
+    /// For each of `samples`, in decode order: whether it can be left out.
+    pub(super) fn disposable(self, samples: &[&[u8]]) -> Vec<bool> {
+        match self {
+            Self::H264(prefix) => samples.iter().map(|sample| h264(sample, prefix)).collect(),
+            Self::H265(prefix) => h265(samples, prefix),
+            Self::None => vec![false; samples.len()],
+        }
+    }
+
+    /// The temporal layer of a sample: what is disposable below it was judged without knowing of it.
+    pub(super) fn layer(self, sample: &[u8]) -> u8 {
+        match self {
+            Self::H265(prefix) => top_of(&[sample], prefix),
+            _ => 0,
+        }
     }
 }
 

@@ -82,8 +82,12 @@ pub(super) fn prove(candidate: &Candidate, deadline: &Deadline) -> Result<(), Fa
         return Err(Failure::Internal(format!("the clip for {} cannot be read", candidate.codec)));
     };
     let plan = table.plan(clips::FRAME).map_err(|beyond| Failure::OutOfRange { count: beyond.count })?;
-    let samples = table::fetch(&table, &plan, &mut |spans| Ok(clips::cut(clip.video, spans)))?;
-    let sample = table::decode(&table, &plan, &samples, &candidate.element, candidate.family != "software", deadline)?;
+    let mut samples = table::Samples::new(&table, &plan);
+    let mut read = |spans: &[(u64, u64)], sink: &mut dyn FnMut(&[u8])| {
+        sink(&clips::cut(clip.video, spans));
+        Ok(())
+    };
+    let sample = table::decode(&mut samples, &mut read, &candidate.element, candidate.family != "software", deadline)?;
     let difference = difference(picture::rgb(&sample, &Display::default(), u64::from(u32::MAX))?, clip.thumbnail)?;
     if difference > SAME {
         return Err(Failure::Broken(format!("it makes a wrong picture of a built-in clip ({difference:.0} of 255 off)")));
@@ -132,8 +136,12 @@ mod tests {
         let Ok(Found::Table(table)) = index::read(&mut Source::memory(neighbours.video.to_vec())) else { panic!() };
         for frame in [2, 4] {
             let plan = table.plan(frame).unwrap();
-            let samples = table::fetch(&table, &plan, &mut |spans| Ok(clips::cut(neighbours.video, spans))).unwrap();
-            let sample = table::decode(&table, &plan, &samples, "avdec_h264", false, &deadline).unwrap();
+            let mut samples = table::Samples::new(&table, &plan);
+            let mut read = |spans: &[(u64, u64)], sink: &mut dyn FnMut(&[u8])| {
+                sink(&clips::cut(neighbours.video, spans));
+                Ok(())
+            };
+            let sample = table::decode(&mut samples, &mut read, "avdec_h264", false, &deadline).unwrap();
             let rgb = picture::rgb(&sample, &Display::default(), u64::from(u32::MAX)).unwrap();
             assert!(difference(rgb, neighbours.thumbnail).unwrap() > 2.0 * SAME, "frame {frame}");
         }

@@ -5,14 +5,16 @@
 //! it cannot go on. So it is fed a few samples more than the frame needs. This road is tried first, and anything out of the
 //! ordinary on it (damage, a picture lost, a decoder that holds more back) leaves the frame to the ordinary one.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use gstreamer as gst;
 
+use super::disposable::{self, Judge};
 use super::pipeline::{self, Chain, Glance, Running};
 use super::table::{self, Read};
-use super::{damage, disposable, elements};
+use super::{damage, elements};
 use crate::deadline::Deadline;
 use crate::media::index::{Codec, Gop, Plan, SampleTable};
 use crate::media::worker::protocol::Failure;
@@ -59,7 +61,7 @@ struct Kept {
     /// The highest temporal layer there was when they were chosen.
     top_layer: u8,
     /// Tickets of pictures that are to come.
-    due: HashSet<u32>,
+    due: BTreeSet<u32>,
     /// The last picture that was taken out, and its ticket.
     came: Option<(u32, gst::Sample)>,
 }
@@ -88,30 +90,56 @@ impl Keeper {
             // The GOP ends before anything could be kept of it.
             None => return Ok(None),
         };
-        if !kept.feed(wanted, &gop, ahead, read) {
+        let way = Way::of(&kept, wanted, &gop, ahead);
+        if !way.is_fair(wanted) {
             return Ok(None);
         }
-        let ended = kept.next < wanted.plan.target + 1 + ahead;
-        if ended {
-            kept.running.end();
-        }
-        let came = kept.take_out(gop.tickets[wanted.plan.target - gop.samples.start], ended, deadline)?;
-        if came.disappointed {
-            self.disappointments += 1;
-        }
-        let picture = came.picture.filter(|_| damage::complaints() == 0);
-        if picture.is_some() && !ended && !came.disappointed {
+        let outcome = kept.go(&way, wanted, &gop, read, deadline)?;
+        self.disappointments += u32::from(outcome == Outcome::Disappointing);
+        let Some((came, picture)) = kept.came.clone().filter(|(came, _)| *came == way.ticket && outcome != Outcome::Lost) else {
+            return Ok(None);
+        };
+        let picture = pipeline::whole(picture).ok().filter(|_| damage::complaints() == 0 && kept.due.range(..came).next().is_none());
+        if picture.is_some() && !way.ends && outcome == Outcome::AsExpected {
             self.kept = Some(kept);
         }
         Ok(picture)
     }
 }
 
-/// What came of waiting for a picture.
-struct Came {
-    picture: Option<gst::Sample>,
-    /// It needed an end, against expectation.
-    disappointed: bool,
+/// What a decoder is to be fed so that a picture comes out.
+struct Way {
+    /// The picture's ticket.
+    ticket: u32,
+    /// Samples to feed, the last of them beyond the picture's.
+    samples: Range<usize>,
+    /// The GOP ends before as many samples could be fed as hold the picture back: the decoder needs an end.
+    ends: bool,
+}
+
+impl Way {
+    fn of(kept: &Kept, wanted: &Wanted<'_>, gop: &Gop, ahead: usize) -> Self {
+        let target = wanted.plan.target;
+        let end = (target + 1 + ahead).min(gop.samples.end).max(kept.next);
+        Self { ticket: gop.tickets[target - gop.samples.start], samples: kept.next..end, ends: end < target + 1 + ahead }
+    }
+
+    /// Whether what lies beyond the picture costs little beside what the picture needs anyway.
+    fn is_fair(&self, wanted: &Wanted<'_>) -> bool {
+        let size = |samples: Range<usize>| wanted.table.samples[samples].iter().map(|sample| u64::from(sample.size)).sum::<u64>();
+        let beyond = self.samples.start.max(wanted.plan.target + 1)..self.samples.end;
+        size(beyond) <= AHEAD_BYTES + size(wanted.plan.samples.clone()) / 20
+    }
+}
+
+/// How a decoder went on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    AsExpected,
+    /// The picture came, but only after an end.
+    Disappointing,
+    /// It cannot be told what came.
+    Lost,
 }
 
 impl Kept {
@@ -128,7 +156,7 @@ impl Kept {
             next: gop.samples.start,
             left_out: HashSet::new(),
             top_layer: 0,
-            due: HashSet::new(),
+            due: BTreeSet::new(),
             came: None,
         })
     }
@@ -141,76 +169,81 @@ impl Kept {
         same && self.came.as_ref().is_none_or(|came| ticket >= came.0) && !self.left_out.contains(&target)
     }
 
-    /// Feeds what is missing up to the frame's sample, and `ahead` samples beyond it as far as the GOP goes. False when that
-    /// cannot be had, or not at a fair price.
-    fn feed(&mut self, wanted: &Wanted<'_>, gop: &Gop, ahead: usize, read: Read<'_>) -> bool {
+    /// Feeds the decoder, and takes out what comes up to the picture; what lies behind it stays where it is.
+    fn go(&mut self, way: &Way, wanted: &Wanted<'_>, gop: &Gop, read: Read<'_>, deadline: &Deadline) -> Result<Outcome, Failure> {
         let (table, target) = (wanted.table, wanted.plan.target);
-        let end = (target + 1 + ahead).min(gop.samples.end);
-        if end <= self.next {
-            return true;
-        }
-        let size = |samples: Range<usize>| table.samples[samples].iter().map(|sample| u64::from(sample.size)).sum::<u64>();
-        let beyond = self.next.max(target + 1)..end;
-        if size(beyond) > AHEAD_BYTES + size(wanted.plan.samples.clone()) / 20 {
-            return false;
-        }
-        let samples = self.next..end;
-        let Ok(bytes) = table::bytes(table, samples.clone(), read) else { return false };
-        let bodies = table::bodies(table, samples, &bytes);
-        let top_layer = disposable::top_layer(table, &bodies);
-        if !self.left_out.is_empty() && top_layer > self.top_layer {
-            return false;
-        }
-        self.top_layer = self.top_layer.max(top_layer);
-        let disposable = disposable::disposable(table, &bodies);
+        let judge = Judge::of(table);
         let due = table::due(table, gop.samples.start, &gop.tickets);
-        for (at, body) in bodies.into_iter().enumerate() {
-            let sample = self.next + at;
-            let ticket = gop.tickets[sample - gop.samples.start];
-            // What lies beyond the frame may be the next one that is asked for.
-            if body.is_empty() || sample < target && disposable[at] && disposable::sound(table, body) {
-                self.left_out.insert(sample);
-                continue;
+        let (known_layer, mut layer) = (self.top_layer, self.top_layer);
+        let mut left_out = HashSet::new();
+        let mut to_come = BTreeSet::new();
+        let fed = AtomicBool::new(false);
+        let running = &self.running;
+        let mut feed = || {
+            let result = table::bodies(table, way.samples.clone(), read, &mut |at, body, disposable| {
+                let sample = way.samples.start + at;
+                layer = layer.max(judge.layer(body));
+                // What lies beyond the frame may be the next one that is asked for.
+                let alone = sample < target && disposable && judge.layer(body) >= known_layer && disposable::sound(table, body);
+                if body.is_empty() || alone {
+                    left_out.insert(sample);
+                    return;
+                }
+                let place = sample - gop.samples.start;
+                if due[place] {
+                    to_come.insert(gop.tickets[place]);
+                }
+                running.feed(table::buffer(table, body), gop.tickets[place]);
+            });
+            if way.ends || result.is_err() {
+                running.end();
             }
-            if due[sample - gop.samples.start] {
-                self.due.insert(ticket);
-            }
-            self.running.feed(table::buffer(table, body), ticket);
-        }
-        self.next = end;
-        true
+            fed.store(true, Ordering::Release);
+            result
+        };
+        let mut seen = Vec::new();
+        let last = &mut self.came;
+        let (fed, outcome) = pipeline::while_feeding(&mut feed, || take_out(running, way, &fed, last, &mut seen, deadline));
+        // What was judged before without knowing of a higher layer may be missing in it.
+        let misjudged = layer > known_layer && !self.left_out.is_empty();
+        self.next = way.samples.end;
+        self.top_layer = layer;
+        self.left_out.extend(left_out);
+        self.due.extend(to_come);
+        self.due.retain(|ticket| !seen.contains(ticket));
+        outcome.map(|outcome| if fed.is_err() || misjudged { Outcome::Lost } else { outcome })
     }
+}
 
-    /// Waits for a picture; those before it are taken out, those behind it are left where they are.
-    fn take_out(&mut self, ticket: u32, ended: bool, deadline: &Deadline) -> Result<Came, Failure> {
-        let mut came = Came { picture: None, disappointed: false };
-        let mut glances = 0;
-        loop {
-            if let Some((this, sample)) = &self.came
-                && *this >= ticket
-            {
-                let lost = self.due.iter().any(|due| *due < ticket);
-                let sample = Some(sample.clone()).filter(|_| *this == ticket && !lost);
-                came.picture = sample.and_then(|sample| pipeline::whole(sample).ok());
-                return Ok(came);
+/// Takes pictures out of a decoder up to the one on the way; the last is put into `last`, the tickets of all into `seen`.
+fn take_out(
+    running: &Running,
+    way: &Way,
+    fed: &AtomicBool,
+    last: &mut Option<(u32, gst::Sample)>,
+    seen: &mut Vec<u32>,
+    deadline: &Deadline,
+) -> Result<Outcome, Failure> {
+    let mut outcome = Outcome::AsExpected;
+    let mut glances = 0;
+    while last.as_ref().is_none_or(|last| last.0 < way.ticket) {
+        match running.glance() {
+            Ok(Glance::Picture(sample)) => {
+                let Ok(ticket) = pipeline::ticket(&sample) else { return Ok(Outcome::Lost) };
+                seen.push(ticket);
+                *last = Some((ticket, sample));
+                glances = 0;
             }
-            match self.running.glance() {
-                Ok(Glance::Picture(sample)) => {
-                    let Ok(this) = pipeline::ticket(&sample) else { return Ok(came) };
-                    self.due.remove(&this);
-                    self.came = Some((this, sample));
-                    glances = 0;
-                }
-                Ok(Glance::End) | Err(_) => return Ok(came),
-                Ok(Glance::Nothing) => {
-                    deadline.left().map_err(|_| Failure::Expired)?;
-                    glances += u32::from(self.running.is_fed_up());
-                    if glances == PATIENCE && !ended {
-                        came.disappointed = true;
-                        self.running.end();
-                    }
+            Ok(Glance::End) | Err(_) => return Ok(Outcome::Lost),
+            Ok(Glance::Nothing) => {
+                deadline.left().map_err(|_| Failure::Expired)?;
+                glances += u32::from(fed.load(Ordering::Acquire) && running.is_fed_up());
+                if glances == PATIENCE && !way.ends {
+                    outcome = Outcome::Disappointing;
+                    running.end();
                 }
             }
         }
     }
+    Ok(outcome)
 }

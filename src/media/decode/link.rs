@@ -74,57 +74,58 @@ impl Link {
         let mut bytes = Vec::new();
         while bytes.len() < length {
             let piece = (length - bytes.len()).min(MAX_READ);
-            let got = self.ask(vec![(offset + bytes.len() as u64, piece as u64)])?;
-            let short = got.len() < piece;
-            if bytes.is_empty() {
-                bytes = got
-            } else {
-                bytes.extend_from_slice(&got)
-            }
-            if short {
+            let before = bytes.len();
+            self.ask(vec![(offset + before as u64, piece as u64)], &mut |got| bytes.extend_from_slice(got))?;
+            if bytes.len() - before < piece {
                 break;
             }
         }
         Ok(bytes)
     }
 
-    /// All bytes of some spans that do not overlap, which the daemon may fetch with fewer requests than there are spans.
-    pub(super) fn read_spans(&self, spans: &[(u64, u64)]) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
+    /// Hands all bytes of some spans that do not overlap to `sink`, in order and as they come; the daemon may fetch them with
+    /// fewer requests than there are spans. Fewer where the file ends.
+    pub(super) fn stream(&self, spans: &[(u64, u64)], sink: &mut dyn FnMut(&[u8])) -> io::Result<()> {
         let mut batch = Vec::new();
         let mut length = 0;
         for &(offset, size) in spans {
             if !batch.is_empty() && (batch.len() == MAX_SPANS || length + size > MAX_READ as u64) {
-                bytes.extend_from_slice(&self.ask(std::mem::take(&mut batch))?);
+                self.ask(std::mem::take(&mut batch), sink)?;
                 length = 0;
             }
             if size > MAX_READ as u64 {
-                bytes.extend_from_slice(&self.read(offset, size as usize)?);
+                sink(&self.read(offset, size as usize)?);
                 continue;
             }
             batch.push((offset, size));
             length += size;
         }
-        if !batch.is_empty() {
-            let last = self.ask(batch)?;
-            if bytes.is_empty() { bytes = last } else { bytes.extend_from_slice(&last) }
-        }
-        Ok(bytes)
+        if batch.is_empty() { Ok(()) } else { self.ask(batch, sink) }
     }
 
-    fn ask(&self, spans: Vec<(u64, u64)>) -> io::Result<Vec<u8>> {
-        let start = Instant::now();
+    fn ask(&self, spans: Vec<(u64, u64)>, sink: &mut dyn FnMut(&[u8])) -> io::Result<()> {
         let mut wire = self.wire();
+        let mut start = Instant::now();
         wire.send(&FromWorker::Read { spans }, &[], None).map_err(io::Error::other)?;
-        let (message, bytes) = wire.receive(MAX_READ, None).map_err(io::Error::other)?;
-        self.shared.waited.fetch_add(start.elapsed().as_micros() as u64, Ordering::Relaxed);
-        match message {
-            ToWorker::Bytes => Ok(bytes),
-            ToWorker::NoBytes => {
-                self.shared.refused.store(true, Ordering::Relaxed);
-                Err(io::Error::other("the daemon cannot read it"))
+        loop {
+            let (message, bytes) = wire.receive(MAX_READ, None).map_err(io::Error::other)?;
+            self.shared.waited.fetch_add(start.elapsed().as_micros() as u64, Ordering::Relaxed);
+            match message {
+                ToWorker::Bytes { last } => {
+                    if !bytes.is_empty() {
+                        sink(&bytes);
+                    }
+                    if last {
+                        return Ok(());
+                    }
+                }
+                ToWorker::NoBytes => {
+                    self.shared.refused.store(true, Ordering::Relaxed);
+                    return Err(io::Error::other("the daemon cannot read it"));
+                }
+                ToWorker::Job(_) => return Err(io::Error::other("a job in the middle of a job")),
             }
-            ToWorker::Job(_) => Err(io::Error::other("a job in the middle of a job")),
+            start = Instant::now();
         }
     }
 }

@@ -28,6 +28,7 @@ use gstreamer as gst;
 use self::kept::{Keeper, Wanted};
 use self::link::Link;
 use self::picture::{Display, Encoded, Rgb};
+use self::table::Samples;
 use super::index::{self, Found, IndexError, SampleTable};
 use super::still::{self, StillError};
 use super::worker::protocol::{Candidate, Facts, Failure, FrameJob, FromWorker, Job, MAX_INDEX};
@@ -159,21 +160,18 @@ fn from_table(link: &Link, job: &FrameJob, table: &SampleTable, keeper: &mut Kee
     if damage::complaints() > 0 {
         keeper.clear();
     }
-    let mut samples = None;
+    let mut samples = Samples::new(table, &plan);
+    let mut read = |spans: &[(u64, u64)], sink: &mut dyn FnMut(&[u8])| link.stream(spans, sink);
     let mut decode = |candidate: &Candidate| {
         let hardware = candidate.family != "software";
-        if let (Some(item), None, false) = (&job.item, &samples, hardware) {
+        if let (Some(item), false) = (&job.item, hardware) {
             let wanted = Wanted { item, table, plan: &plan, decoder: &candidate.element };
-            if let Some(sample) = keeper.picture(&wanted, &mut |spans| link.read_spans(spans), deadline)? {
+            if let Some(sample) = keeper.picture(&wanted, &mut read, deadline)? {
                 return picture::rgb(&sample, &display, job.max_pixels);
             }
         }
         keeper.clear();
-        let samples = match &mut samples {
-            Some(samples) => samples,
-            none => none.insert(table::fetch(table, &plan, &mut |spans| link.read_spans(spans))?),
-        };
-        let sample = table::decode(table, &plan, samples, &candidate.element, hardware, deadline)?;
+        let sample = table::decode(&mut samples, &mut read, &candidate.element, hardware, deadline)?;
         picture::rgb(&sample, &display, job.max_pixels)
     };
     let choice = choice::first_that_works(link, job, &table.codec, deadline, &mut decode)?;

@@ -44,28 +44,38 @@ pub(super) struct Fed {
     pub(super) buffer: gst::Buffer,
 }
 
-/// Decodes `samples`, given in decode order, and returns the picture that comes out as the `nth` with the ticket
-/// `wanted`.
-pub(super) fn decode(chain: &Chain<'_>, samples: &[Fed], wanted: u32, nth: usize, deadline: &Deadline) -> Result<gst::Sample, Failure> {
+/// Hands coded samples, in decode order, to the function it is given.
+pub(super) type Feeder<'a> = &'a mut (dyn FnMut(&mut dyn FnMut(&Fed)) -> Result<(), Failure> + Send);
+
+/// Decodes what `feeder` hands out, while it does, and returns the picture that comes out as the `nth` with the ticket `wanted`.
+pub(super) fn decode(chain: &Chain<'_>, feeder: Feeder<'_>, wanted: u32, nth: usize, deadline: &Deadline) -> Result<gst::Sample, Failure> {
     let running = Running::start(chain)?;
-    let mut due: HashSet<u32> = samples.iter().filter(|fed| fed.due && fed.ticket < wanted).map(|fed| fed.ticket).collect();
-    for fed in samples {
-        // Shares the bytes: another decoder may need them again.
-        running.feed(fed.buffer.copy(), fed.ticket);
-    }
-    running.end();
-    let mut earlier = 0;
-    loop {
-        let sample = running.next(deadline)?.ok_or_else(|| Failure::Broken("its decoder did not deliver the picture".to_owned()))?;
-        let came = ticket(&sample)?;
-        due.remove(&came);
-        if came == wanted {
-            if earlier == nth {
-                return counted(&due).and_then(|()| whole(sample));
+    let mut due = HashSet::new();
+    let mut feed = || {
+        let fed = feeder(&mut |fed| {
+            if fed.due && fed.ticket < wanted {
+                due.insert(fed.ticket);
             }
-            earlier += 1;
-        }
-    }
+            // Shares the bytes: another decoder may need them again.
+            running.feed(fed.buffer.copy(), fed.ticket);
+        });
+        running.end();
+        fed
+    };
+    let (fed, found) = while_feeding(&mut feed, || running.find(wanted, nth, deadline));
+    fed?;
+    let (picture, came) = found?;
+    due.retain(|ticket| !came.contains(ticket));
+    counted(&due).and_then(|()| whole(picture))
+}
+
+/// Does `work` while another thread feeds the decoder, and waits for both.
+pub(super) fn while_feeding<F: Send, W>(feed: &mut (dyn FnMut() -> F + Send), work: impl FnOnce() -> W) -> (F, W) {
+    std::thread::scope(|scope| {
+        let feeder = scope.spawn(feed);
+        let done = work();
+        (feeder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), done)
+    })
 }
 
 /// Which picture this is.
@@ -143,6 +153,21 @@ impl Running {
     /// Nothing more will be fed: the decoder is to give out what it holds back.
     pub(super) fn end(&self) {
         let _ = self.source.end_of_stream();
+    }
+
+    /// The `nth` picture with the ticket `wanted`, and the tickets of all that came before it.
+    fn find(&self, wanted: u32, nth: usize, deadline: &Deadline) -> Result<(gst::Sample, HashSet<u32>), Failure> {
+        let mut came = HashSet::new();
+        let mut earlier = 0;
+        loop {
+            let sample = self.next(deadline)?.ok_or_else(|| Failure::Broken("its decoder did not deliver the picture".to_owned()))?;
+            let this = ticket(&sample)?;
+            if this == wanted && earlier == nth {
+                return Ok((sample, came));
+            }
+            earlier += usize::from(this == wanted);
+            came.insert(this);
+        }
     }
 
     /// The next picture, if there is one within a moment.

@@ -1,5 +1,6 @@
 //! A frame of a video whose samples can be addressed: only those it depends on are fetched and decoded.
 
+use std::io;
 use std::ops::Range;
 
 use gstreamer as gst;
@@ -10,57 +11,98 @@ use super::elements;
 use super::hardware;
 use super::pipeline::{self, Chain, Fed};
 use crate::deadline::Deadline;
-use crate::media::index::{Plan, Sample, SampleTable};
+use crate::media::index::{Plan, SampleTable};
 use crate::media::worker::protocol::Failure;
 
 /// Most bytes of samples for one frame: a GOP of ten minutes at 4K stays below it.
 const MOST_BYTES: u64 = 1 << 30;
 
-/// Answers `(offset, length)` spans with all their bytes, one after the other.
-pub(super) type Read<'a> = &'a mut dyn FnMut(&[(u64, u64)]) -> std::io::Result<Vec<u8>>;
+/// Hands the bytes of `(offset, length)` spans to a sink, one after the other and as they come.
+pub(super) type Read<'a> = &'a mut (dyn FnMut(&[(u64, u64)], &mut dyn FnMut(&[u8])) -> io::Result<()> + Send);
 
-/// The coded samples a plan feeds, without those the frame does not depend on.
-pub(super) fn fetch(table: &SampleTable, plan: &Plan, read: Read<'_>) -> Result<Vec<Fed>, Failure> {
-    let bytes = bytes(table, plan.samples.clone(), read)?;
-    let bodies = bodies(table, plan.samples.clone(), &bytes);
-    let disposable = disposable::disposable(table, &bodies);
-    let due = due(table, plan.samples.start, &plan.tickets);
-    let mut samples = Vec::with_capacity(bodies.len());
-    for (at, body) in bodies.into_iter().enumerate() {
-        let ticket = plan.tickets[at];
-        // An empty sample repeats the picture before; there is nothing in it to decode.
-        if body.is_empty() || disposable[at] && ticket != plan.ticket() && disposable::sound(table, body) {
-            continue;
-        }
-        samples.push(Fed { ticket, due: due[at], buffer: buffer(table, body) });
-    }
-    Ok(samples)
+/// The coded samples a plan feeds, without those the frame does not depend on. They are read while the first decoder works on
+/// them already, and kept for another.
+pub(super) struct Samples<'a> {
+    table: &'a SampleTable,
+    plan: &'a Plan,
+    fed: Vec<Fed>,
+    read: bool,
 }
 
-/// The bytes of some samples, one after the other.
-pub(super) fn bytes(table: &SampleTable, samples: Range<usize>, read: Read<'_>) -> Result<Vec<u8>, Failure> {
+impl<'a> Samples<'a> {
+    pub(super) fn new(table: &'a SampleTable, plan: &'a Plan) -> Self {
+        Self { table, plan, fed: Vec::with_capacity(plan.samples.len()), read: false }
+    }
+
+    /// Hands them to `feed` in decode order.
+    fn each(&mut self, read: Read<'_>, feed: &mut dyn FnMut(&Fed)) -> Result<(), Failure> {
+        if self.read {
+            self.fed.iter().for_each(feed);
+            return Ok(());
+        }
+        self.fed.clear();
+        let (table, plan) = (self.table, self.plan);
+        let due = due(table, plan.samples.start, &plan.tickets);
+        bodies(table, plan.samples.clone(), read, &mut |at, body, disposable| {
+            let ticket = plan.tickets[at];
+            // An empty sample repeats the picture before; there is nothing in it to decode.
+            if body.is_empty() || disposable && ticket != plan.ticket() && disposable::sound(table, body) {
+                return;
+            }
+            let fed = Fed { ticket, due: due[at], buffer: buffer(table, body) };
+            feed(&fed);
+            self.fed.push(fed);
+        })?;
+        self.read = true;
+        Ok(())
+    }
+}
+
+/// Hands on each of some samples as soon as it is there: its place among them, its bytes, and whether it is disposable.
+pub(super) fn bodies(
+    table: &SampleTable,
+    samples: Range<usize>,
+    read: Read<'_>,
+    sink: &mut dyn FnMut(usize, &[u8], bool),
+) -> Result<(), Failure> {
     let samples = &table.samples[samples];
     let total: u64 = samples.iter().map(|sample| u64::from(sample.size)).sum();
     if total > MOST_BYTES {
         return Err(Failure::Broken(format!("{total} bytes would have to be decoded for one frame")));
     }
     let spans: Vec<(u64, u64)> = samples.iter().map(|sample| (sample.offset, u64::from(sample.size))).collect();
-    let bytes = read(&spans).map_err(|e| Failure::Broken(e.to_string()))?;
-    if (bytes.len() as u64) < total {
+    let judge = disposable::Judge::of(table);
+    let mut bytes = Vec::new();
+    let mut done = 0;
+    let mut hand_on = |bytes: &mut Vec<u8>, complete: bool| {
+        if !complete && judge.needs_all() {
+            return;
+        }
+        let mut start = 0;
+        let bodies: Vec<&[u8]> = samples[done..]
+            .iter()
+            .map_while(|sample| {
+                let body = bytes.get(start..start + sample.size as usize)?;
+                start += body.len();
+                Some(body)
+            })
+            .collect();
+        for (body, disposable) in bodies.iter().zip(judge.disposable(&bodies)) {
+            sink(done, body, disposable);
+            done += 1;
+        }
+        bytes.drain(..start);
+    };
+    read(&spans, &mut |piece| {
+        bytes.extend_from_slice(piece);
+        hand_on(&mut bytes, false);
+    })
+    .map_err(|e| Failure::Broken(e.to_string()))?;
+    hand_on(&mut bytes, true);
+    if done < samples.len() {
         return Err(Failure::Broken("the file ends before the frame's samples: it is truncated".to_owned()));
     }
-    Ok(bytes)
-}
-
-/// What [`bytes`] read, sample by sample.
-pub(super) fn bodies<'a>(table: &SampleTable, samples: Range<usize>, bytes: &'a [u8]) -> Vec<&'a [u8]> {
-    let mut rest = bytes;
-    let body = |sample: &Sample| {
-        let (body, after) = rest.split_at(sample.size as usize);
-        rest = after;
-        body
-    };
-    table.samples[samples].iter().map(body).collect()
+    Ok(())
 }
 
 /// A sample as decoders take it.
@@ -84,23 +126,24 @@ pub(super) fn due(table: &SampleTable, start: usize, tickets: &[u32]) -> Vec<boo
 
 /// Decodes the planned frame with `decoder`. A picture that rests on damage is refused, however well it was concealed.
 pub(super) fn decode(
-    table: &SampleTable,
-    plan: &Plan,
-    samples: &[Fed],
+    samples: &mut Samples<'_>,
+    read: Read<'_>,
     decoder: &str,
     hardware: bool,
     deadline: &Deadline,
 ) -> Result<gst::Sample, Failure> {
+    let (table, plan) = (samples.table, samples.plan);
     let caps = elements::caps(table).ok_or_else(|| Failure::Unsupported(format!("{} in {}", table.codec.name(), table.container)))?;
     let parser = elements::parser(table, hardware)?;
     let chain = Chain { caps: &caps, parser, decoder, download: hardware::download(decoder), threads: 0, followed: false };
     damage::forget();
-    let picture = pipeline::decode(&chain, samples, plan.ticket(), plan.nth, deadline)?;
+    let picture = pipeline::decode(&chain, &mut |feed| samples.each(read, feed), plan.ticket(), plan.nth, deadline)?;
     if damage::complaints() == 0 {
         return Ok(picture);
     }
     damage::forget();
-    let picture = pipeline::decode(&Chain { threads: 1, followed: true, ..chain }, samples, plan.ticket(), plan.nth, deadline)?;
+    let chain = Chain { threads: 1, followed: true, ..chain };
+    let picture = pipeline::decode(&chain, &mut |feed| samples.each(read, feed), plan.ticket(), plan.nth, deadline)?;
     let sync = plan.tickets.first().copied().unwrap_or_default();
     // Leading pictures have lost their references, not their bytes, and nothing behind them refers to them.
     match damage::damaged().range(sync..).next() {

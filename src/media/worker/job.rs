@@ -43,8 +43,41 @@ impl From<Error> for JobError {
     }
 }
 
-/// Hands out `(offset, length)` spans, one after the other; all of them, or an error.
-pub type Bytes<'a> = &'a mut dyn FnMut(&[(u64, u64)], &Deadline) -> Result<Vec<u8>, Error>;
+/// Takes the next bytes of an answer.
+pub type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), WireError>;
+
+/// Where the bytes of an item come from.
+pub trait Bytes {
+    /// Hands `(offset, length)` spans to `sink`, one after the other, in pieces of any size; all of them, or an error.
+    fn hand_out(&mut self, spans: &[(u64, u64)], deadline: &Deadline, sink: Sink<'_>) -> Result<(), NoBytes>;
+}
+
+/// Why bytes were not handed out.
+#[derive(Debug)]
+pub enum NoBytes {
+    /// They cannot be had.
+    Missing(Error),
+    /// The sink takes no more.
+    Unwanted(WireError),
+}
+
+impl From<Error> for NoBytes {
+    fn from(error: Error) -> Self {
+        Self::Missing(error)
+    }
+}
+
+impl From<WireError> for NoBytes {
+    fn from(error: WireError) -> Self {
+        Self::Unwanted(error)
+    }
+}
+
+impl<F: FnMut(&[(u64, u64)], &Deadline) -> Result<Vec<u8>, Error>> Bytes for F {
+    fn hand_out(&mut self, spans: &[(u64, u64)], deadline: &Deadline, sink: Sink<'_>) -> Result<(), NoBytes> {
+        Ok(sink(&self(spans, deadline)?)?)
+    }
+}
 
 /// What a job brought.
 #[derive(Debug, Default)]
@@ -60,7 +93,7 @@ pub struct Outcome {
 }
 
 /// Gives `job` to a worker and sees it through; `index` is the sample table that an earlier job brought, or empty.
-pub fn run(pool: &Pool, proofs: &Proofs, job: &Job, index: &[u8], bytes: Bytes<'_>, deadline: &Deadline) -> Result<Outcome, JobError> {
+pub fn run(pool: &Pool, proofs: &Proofs, job: &Job, index: &[u8], bytes: &mut dyn Bytes, deadline: &Deadline) -> Result<Outcome, JobError> {
     let item = if let Job::Frame(job) = job { job.item.as_deref() } else { None };
     let mut lease = pool.take(item, deadline)?;
     match converse(&mut lease, proofs, (job, index), bytes, deadline) {
@@ -103,7 +136,7 @@ enum Talk {
     Wire { error: WireError, using: Option<Candidate> },
 }
 
-fn converse(lease: &mut Lease, proofs: &Proofs, work: (&Job, &[u8]), bytes: Bytes<'_>, deadline: &Deadline) -> Result<Outcome, Talk> {
+fn converse(lease: &mut Lease, proofs: &Proofs, work: (&Job, &[u8]), bytes: &mut dyn Bytes, deadline: &Deadline) -> Result<Outcome, Talk> {
     let mut using: Option<Candidate> = None;
     let mut outcome = Outcome::default();
     let mut total = 0;
@@ -118,8 +151,12 @@ fn converse(lease: &mut Lease, proofs: &Proofs, work: (&Job, &[u8]), bytes: Byte
                 if wanted > MAX_READ as u64 || spans.len() > MAX_SPANS {
                     return Err(lost(WireError::Form(format!("it asked for {wanted} bytes at once")), &using));
                 }
-                let found = bytes(&spans, deadline).map_err(Talk::NoBytes)?;
-                lease.send(&ToWorker::Bytes, &found, deadline).map_err(|e| lost(e, &using))?;
+                let mut pass_on = |piece: &[u8]| lease.send(&ToWorker::Bytes { last: false }, piece, deadline);
+                match bytes.hand_out(&spans, deadline, &mut pass_on) {
+                    Ok(()) => lease.send(&ToWorker::Bytes { last: true }, &[], deadline).map_err(|e| lost(e, &using))?,
+                    Err(NoBytes::Missing(error)) => return Err(Talk::NoBytes(error)),
+                    Err(NoBytes::Unwanted(error)) => return Err(lost(error, &using)),
+                }
             }
             FromWorker::Using(candidate) => using = candidate,
             FromWorker::Tried { failure } => {

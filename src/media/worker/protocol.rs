@@ -25,8 +25,12 @@ pub const MAX_PICTURE: usize = 1 << 30;
 pub enum ToWorker {
     /// Something to do; for a frame, the payload is the item's sample table, if one was kept.
     Job(Job),
-    /// The bytes asked for are the payload; fewer than asked for where the file ends.
-    Bytes,
+    /// The next of the bytes asked for are the payload, fewer in all than asked for where the file ends. They come in pieces, as
+    /// they reach the daemon.
+    Bytes {
+        /// Nothing more comes.
+        last: bool,
+    },
     /// The bytes cannot be had; the daemon knows why and answers the trigger itself.
     NoBytes,
 }
@@ -98,7 +102,7 @@ pub enum FromWorker {
         /// Limits that the kernel did not grant; empty when the worker is contained as meant.
         uncontained: Vec<String>,
     },
-    /// Bytes are needed: `(offset, length)` of each span, in all at most [`MAX_READ`]. The answer's payload is one after the other.
+    /// Bytes are needed: `(offset, length)` of each span, in all at most [`MAX_READ`]. The answers' payloads are one after the other.
     Read {
         /// Where from, and how many.
         spans: Vec<(u64, u64)>,

@@ -125,12 +125,39 @@ fn samples_between_audio_come_in_one_request() {
     let mut renew = never;
     let mut item = open(&here.store, &server.link("/a.mp4"), &mut renew).unwrap();
     let spans: Vec<Span> = (0..10).map(|at| Span { offset: MIB as u64 + at * 50_000, length: 45_000 }).collect();
-    item.fetch(&spans, &soon()).unwrap();
-    for span in spans {
-        let bytes = item.read(span.offset, span.length as usize, &soon()).unwrap();
-        assert_eq!(bytes, content[span.offset as usize..span.end() as usize]);
-    }
+    let mut came = Vec::new();
+    item.stream(&spans, &soon(), &mut |piece| came.extend_from_slice(piece)).unwrap();
+    let wanted: Vec<u8> = spans.iter().flat_map(|span| &content[span.offset as usize..span.end() as usize]).copied().collect();
+    assert_eq!(came, wanted);
     assert_eq!(counts(&item).1, 2);
+}
+
+#[test]
+fn spans_are_handed_out_in_their_order_and_as_they_come() {
+    let content = pattern(2 * MIB);
+    for (room, kept) in [(1 << 30, false), (0, false), (1 << 30, true)] {
+        let server = Server::new(content.clone());
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open_cache(&settings(dir.path(), room)).unwrap();
+        let mut renew = never;
+        let mut item = open(&store, &server.link("/a.mp4"), &mut renew).unwrap();
+        if kept {
+            // A part is there already.
+            item.read(1_000_000, 100_000, &soon()).unwrap();
+        }
+        let spans =
+            [(1_200_000, 300_000), (900_000, 250_000), (10, 20), (2 * MIB as u64 - 5, 100)].map(|(offset, length)| Span { offset, length });
+        let (mut came, mut pieces) = (Vec::new(), 0);
+        item.stream(&spans, &soon(), &mut |piece| {
+            came.extend_from_slice(piece);
+            pieces += 1;
+        })
+        .unwrap();
+        let wanted: Vec<u8> =
+            spans.iter().flat_map(|span| &content[span.offset as usize..content.len().min(span.end() as usize)]).copied().collect();
+        assert!(came == wanted, "{} bytes instead of {}", came.len(), wanted.len());
+        assert!(pieces > 5, "{pieces} pieces");
+    }
 }
 
 #[test]
