@@ -131,6 +131,44 @@ async fn a_preflight_is_answered_before_everything_else() {
 }
 
 #[tokio::test]
+async fn a_panic_is_the_answer_of_all_who_wait_for_that_trigger_and_of_nobody_else() {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let (counter, gate) = (Arc::clone(&runs), Arc::new(AtomicUsize::new(0)));
+    let opened = Arc::clone(&gate);
+    let house = House::open(
+        |_| {},
+        move |trigger| {
+            let run = counter.fetch_add(1, Ordering::SeqCst);
+            while opened.load(Ordering::SeqCst) == 0 {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            assert!(trigger.frame != 13 || run > 1, "a bug, the first time");
+            Ok(Outcome::Saved { message: None })
+        },
+    );
+    let (mut first, mut joined, mut other) = (house.client().await, house.client().await, house.client().await);
+    for (client, frame) in [(&mut first, 13), (&mut joined, 13), (&mut other, 14)] {
+        client.write(post("/", &trigger_body(frame)).as_bytes()).await.unwrap();
+        // In this order.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    gate.store(1, Ordering::SeqCst);
+    let mut ids = Vec::new();
+    for client in [&mut first, &mut joined] {
+        let answer = client.answer().await;
+        assert_eq!(answer.status, 500, "{}", answer.body);
+        assert_eq!(answer.header("access-control-allow-origin"), Some(EDITOR));
+        assert!(answer.body.contains("mistake of its own"), "{}", answer.body);
+        ids.push(answer.body);
+    }
+    assert_ne!(ids[0], ids[1], "each is told its own request's id");
+    assert_eq!(other.answer().await.status, 200);
+    // On the same connection, the same trigger again: nothing is left of the one that panicked.
+    assert_eq!(first.send(&post("/", &trigger_body(13))).await.status, 200);
+    assert_eq!(runs.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
 async fn a_page_of_a_strange_origin_starts_nothing() {
     let runs = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&runs);

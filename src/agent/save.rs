@@ -246,3 +246,34 @@ pub(super) fn failure(error: &encord::Error) -> Failure {
         | E::Refused { .. } => Failure::Refused,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    #[test]
+    fn a_panic_in_the_middle_of_a_save_frees_the_row_and_leaves_the_entry_to_the_late_saves() {
+        let (saves, row, soon) = (Saves::default(), LabelHash::new("row"), Deadline::after(Duration::from_millis(200)));
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let _entered = saves.enter("entry".into());
+            let _locked = saves.rows.lock(&row, &soon).unwrap();
+            assert!(saves.is_in_flight("entry") && !saves.is_in_flight("another"));
+            assert!(saves.rows.lock(&row, &Deadline::after(Duration::from_millis(20))).is_err());
+            panic!("on purpose");
+        }));
+        assert!(panicked.is_err());
+        assert!(!saves.is_in_flight("entry"));
+        assert!(saves.rows.lock(&row, &Deadline::after(Duration::from_secs(5))).is_ok());
+    }
+
+    #[test]
+    fn errors_are_sorted_by_whether_another_try_by_itself_makes_sense() {
+        use encord::Error as E;
+        let action = "save the label row";
+        let waits = [E::Unreachable { action, cause: String::new() }, E::Deadline(crate::deadline::Expired::Spent)];
+        assert!(waits.iter().all(|error| failure(error) == Failure::Unreached));
+        assert_eq!(failure(&E::Refused { action, status: 400, code: String::new() }), Failure::Refused);
+    }
+}

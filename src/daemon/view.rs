@@ -98,6 +98,7 @@ impl View {
     fn dependencies(&self) -> std::collections::BTreeMap<String, Dependency> {
         self.note_certificate();
         self.note_journal();
+        self.health.note("cache", self.desk.parts().media.cache_problem().map_or(Ok(()), Err));
         let shown = |state: super::health::State| Dependency { status: state.status.into(), reason: state.reason, since: state.since };
         self.health.all().into_iter().map(|(name, state)| (name.to_owned(), shown(state))).collect()
     }

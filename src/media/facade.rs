@@ -142,6 +142,11 @@ impl Media {
         self.store.statuses()
     }
 
+    /// What keeps media from being cached on the disk, if anything does.
+    pub fn cache_problem(&self) -> Option<String> {
+        self.store.cache_problem()
+    }
+
     /// Bytes in the media cache.
     pub fn cache_bytes(&self) -> u64 {
         self.store.kept_bytes()

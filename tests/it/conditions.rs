@@ -20,7 +20,7 @@ fn click(world: &World, daemon: &Daemon) -> Answer {
 }
 
 #[track_caller]
-fn assert_degraded(daemon: &Daemon, dependency: &str, because: &str) {
+pub fn assert_degraded(daemon: &Daemon, dependency: &str, because: &str) {
     let (status, reason) = daemon.dependency(dependency);
     assert_eq!(status, "degraded", "{dependency}: {}", daemon.ready());
     assert!(reason.contains(because), "{dependency}: {reason:?} does not tell of {because:?}");
@@ -28,12 +28,12 @@ fn assert_degraded(daemon: &Daemon, dependency: &str, because: &str) {
 }
 
 #[track_caller]
-fn assert_well(daemon: &Daemon, dependency: &str) {
+pub fn assert_well(daemon: &Daemon, dependency: &str) {
     assert_eq!(daemon.dependency(dependency).0, "ok", "{}", daemon.ready());
 }
 
 #[track_caller]
-fn assert_told(answer: &Answer, status: u16, words: &[&str]) {
+pub fn assert_told(answer: &Answer, status: u16, words: &[&str]) {
     assert_eq!(answer.status, status, "{answer:?}");
     let message = answer.message();
     assert!(words.iter().all(|word| message.contains(word)), "{message} does not tell of {words:?}");
@@ -244,6 +244,26 @@ fn a_name_that_does_not_resolve_is_named() {
     daemon.signal(Signal::HUP);
     daemon.wait_until("the new configuration", Duration::from_secs(10), || daemon.log().contains("is in force"));
     assert_eq!(click(&world, &daemon).status, 200);
+    assert_well(&daemon, "encord");
+}
+
+#[test]
+fn a_resolver_that_is_gone_and_comes_back_needs_neither_restart_nor_reload() {
+    let world = World::new();
+    let setup = world.setup().set("server", "request_budget", "\"9s\"").agent("/", "Scene description", "");
+    let domain = format!("\"{}\"", world.fixture.backend.url().replace("127.0.0.1", "encord.test"));
+    // Names of this daemon's own: a file, and behind it a server that does not answer.
+    let (hosts, server) = (setup.folder().join("hosts"), setup.folder().join("resolv.conf"));
+    let known = |names: &str| std::fs::write(&hosts, format!("127.0.0.1 localhost\n{names}")).unwrap();
+    known("");
+    std::fs::write(&server, "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n").unwrap();
+    let bind = |from: &Path, to: &str| format!("mount --bind {} {to} || exit 1", from.display());
+    let setup = setup.after_mounts(format!("{}; {}", bind(&hosts, "/etc/hosts"), bind(&server, "/etc/resolv.conf")));
+    let daemon = setup.set("encord", "domain", domain).start();
+    assert_told(&click(&world, &daemon), 502, &["encord.test", "does not resolve"]);
+    assert_degraded(&daemon, "encord", "does not resolve");
+    known("127.0.0.1 encord.test\n");
+    assert_eq!((click(&world, &daemon).status, answered(&world)), (200, 1));
     assert_well(&daemon, "encord");
 }
 

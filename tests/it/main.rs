@@ -6,6 +6,7 @@ mod support;
 
 mod commands;
 mod conditions;
+mod disks;
 mod emulators;
 mod kill;
 mod label_rows;

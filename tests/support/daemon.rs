@@ -25,8 +25,10 @@ pub struct Setup {
     sections: BTreeMap<&'static str, BTreeMap<&'static str, String>>,
     agents: Vec<String>,
     environment: Vec<(&'static str, String)>,
-    /// Arguments of `sh` that the program is started by.
-    wrapper: Option<&'static str>,
+    /// A line of `sh` after which the program is started, in the same process.
+    wrapper: Option<String>,
+    /// Whether it has mounts of its own, as root of a user namespace.
+    own_mounts: bool,
     folder: PathBuf,
     port: u16,
     admin: u16,
@@ -68,7 +70,7 @@ impl Setup {
         let (port, admin) = (free_port(), free_port());
         let program = program.into();
         let (sections, agents, environment) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { program, sections, agents, environment, wrapper: None, folder, port, admin, _temporary: None }
+        Self { program, sections, agents, environment, wrapper: None, own_mounts: false, folder, port, admin, _temporary: None }
             .set("server", "listen", format!("[\"127.0.0.1:{port}\"]"))
             .set("server.tls", "certificate", "\"certs/server.pem\"")
             .set("server.tls", "private_key", "\"certs/server.key\"")
@@ -101,9 +103,14 @@ impl Setup {
     }
 
     /// Starts the daemon after this line of shell, in the same process.
-    pub fn after_shell(mut self, line: &'static str) -> Self {
-        self.wrapper = Some(line);
+    pub fn after_shell(mut self, line: impl Into<String>) -> Self {
+        self.wrapper = Some(line.into());
         self
+    }
+
+    /// As `after_shell`, where what the line mounts is seen by this daemon only.
+    pub fn after_mounts(self, line: impl Into<String>) -> Self {
+        Self { own_mounts: true, ..self.after_shell(line) }
     }
 
     /// Adds an agent: its path, the classification's title, and further lines of TOML.
@@ -185,10 +192,13 @@ impl Setup {
 
     fn spawn(&self) -> Child {
         let log = std::fs::File::options().create(true).append(true).open(self.log_file()).unwrap();
-        let mut run = match self.wrapper {
+        let mut run = match &self.wrapper {
             None => self.command(&["run", "--config"]),
             Some(line) => {
-                let mut shell = Command::new("/bin/sh");
+                let mut shell = Command::new(if self.own_mounts { "unshare" } else { "/bin/sh" });
+                if self.own_mounts {
+                    shell.args(["--user", "--map-root-user", "--mount", "/bin/sh"]);
+                }
                 shell.arg("-c").arg(format!("{line}; exec \"$0\" \"$@\"")).arg(&self.program).args(["run", "--config"]);
                 self.forget_environment(&mut shell);
                 shell

@@ -1,14 +1,15 @@
 //! The items that are kept: found by key, bounded in bytes, the longest unused dropped first.
 //!
 //! One process owns a cache directory at a time, held by a lock on the file `lock` in it; a second one keeps what it
-//! fetches in memory, as does a process whose directory cannot be written. Only `lock` and `items` are touched there.
+//! fetches in memory, as does a process whose directory cannot be written, until it can. Only `lock` and `items` are touched there.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::entry::{Entry, Room};
 use super::folder::{self, Files, LARGEST_PIECE};
@@ -24,7 +25,12 @@ const FREE_FLOOR: u64 = 1 << 30;
 
 /// All entries.
 pub(super) struct Cache {
-    disk: Option<Disk>,
+    dir: PathBuf,
+    limit: u64,
+    /// Once the directory could be taken over.
+    disk: OnceLock<Disk>,
+    /// The disk has refused something since it was last looked at.
+    refused: AtomicBool,
     entries: Mutex<Entries>,
     opened: Condvar,
 }
@@ -58,22 +64,54 @@ impl Drop for Turn<'_> {
 impl Cache {
     /// Takes over `dir`, drops what is damaged or too much; without a usable directory, keeps things in memory.
     pub(super) fn open(dir: &Path, limit: u64) -> Self {
-        let disk = Disk::open(dir, limit)
-            .inspect_err(|error| {
-                let directory = dir.display();
-                if error.kind() == io::ErrorKind::ResourceBusy {
-                    tracing::info!(%directory, "the media cache is used by another edgelabel; this one keeps media in memory");
-                } else {
-                    tracing::warn!(%directory, %error, "the media cache cannot be used; media is kept in memory only");
-                }
-            })
-            .ok();
-        let cache = Self { disk, entries: Mutex::default(), opened: Condvar::new() };
-        if let Some(disk) = &cache.disk {
-            cache.entries().by_key = disk.load();
-            cache.room_on(disk, 0);
+        let (disk, refused, entries, opened) = (OnceLock::new(), AtomicBool::new(false), Mutex::default(), Condvar::new());
+        let cache = Self { dir: dir.to_owned(), limit, disk, refused, entries, opened };
+        if let Err(error) = cache.take_over() {
+            let directory = dir.display();
+            if error.kind() == io::ErrorKind::ResourceBusy {
+                tracing::info!(%directory, "the media cache is used by another edgelabel; this one keeps media in memory");
+            } else {
+                tracing::warn!(%directory, %error, "the media cache cannot be used; media is kept in memory only");
+            }
         }
         cache
+    }
+
+    fn take_over(&self) -> io::Result<()> {
+        let disk = Disk::open(&self.dir, self.limit)?;
+        // What was learnt in memory meanwhile is newer.
+        let mut found = disk.load();
+        let mut entries = self.entries();
+        found.extend(entries.by_key.drain());
+        entries.by_key = found;
+        drop(entries);
+        self.room_on(&disk, 0);
+        // Two that look at once: the lock lets only one of them get here.
+        let _ = self.disk.set(disk);
+        Ok(())
+    }
+
+    /// What keeps media from being kept on the disk, if anything does. A directory that was mended is in use from then on.
+    pub(super) fn problem(&self) -> Option<String> {
+        let told = |cause: String| Some(format!("{}: {cause}; media is kept in memory and fetched more often", self.dir.display()));
+        let Some(disk) = self.disk.get() else { return self.take_over().err().and_then(|error| told(error.to_string())) };
+        if !self.refused.load(Ordering::Relaxed) {
+            return None;
+        }
+        if let Err(error) = prove_writable(&disk.items) {
+            return told(error.to_string());
+        }
+        if !self.room_on(disk, LARGEST_PIECE) {
+            let (free, floor) = disk.free();
+            return told(format!("only {} MB are free, of which {} stay free for others", free >> 20, floor >> 20));
+        }
+        self.refused.store(false, Ordering::Relaxed);
+        None
+    }
+
+    /// Notes that the disk has refused something.
+    fn refuse(&self) {
+        self.refused.store(true, Ordering::Relaxed);
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -108,10 +146,13 @@ impl Cache {
 
     /// A new, empty entry in the place of whatever was under `key`.
     pub(super) fn start(&self, key: Key, version: Version, media_type: Option<String>) -> (Arc<Entry>, Option<Arc<Files>>) {
-        let on_disk = self.disk.as_ref().filter(|disk| self.room_on(disk, 0)).and_then(|disk| {
+        let on_disk = self.disk.get().filter(|disk| self.room_on(disk, 0)).and_then(|disk| {
             let name = format!("{key}-{:08x}", getrandom::u32().unwrap_or_default());
             Entry::on_disk(key, version.clone(), media_type.clone(), disk.items.join(name)).ok()
         });
+        if on_disk.is_none() {
+            self.refuse();
+        }
         let (entry, files) = match on_disk {
             Some((entry, files)) => (entry, Some(files)),
             None => (Entry::in_memory(key, version, media_type), None),
@@ -136,7 +177,7 @@ impl Cache {
 
     /// Makes room for `bytes` more, dropping what was not used for longest.
     pub(super) fn room(&self, bytes: u64, has_files: bool) -> Room {
-        match &self.disk {
+        match self.disk.get() {
             Some(disk) if has_files && self.room_on(disk, bytes) => Room::Disk,
             _ if self.room_in_memory(bytes) => Room::Memory,
             _ => Room::Nowhere,
@@ -146,7 +187,11 @@ impl Cache {
     /// Keeps bytes of an item as well as room allows; false when they are not kept.
     pub(super) fn keep(&self, entry: &Entry, files: Option<&Files>, offset: u64, bytes: &[u8]) -> bool {
         let room = self.room(bytes.len() as u64, files.is_some());
-        let kept = entry.keep(files, offset, bytes, room)
+        let kept_here = entry.keep(files, offset, bytes, room);
+        if files.is_some() && !(kept_here && room == Room::Disk) {
+            self.refuse();
+        }
+        let kept = kept_here
             // A disk that refuses to write, whatever it said about room.
             || (room == Room::Disk && self.room_in_memory(bytes.len() as u64) && entry.keep(None, offset, bytes, Room::Memory));
         if !kept {
@@ -157,13 +202,13 @@ impl Cache {
 
     /// A place for an item of unknown size.
     pub(super) fn spool(&self) -> Spool<'_> {
-        let file = self.disk.as_ref().filter(|disk| self.room_on(disk, LARGEST_PIECE)).and_then(|disk| Spool::file_in(&disk.items).ok());
+        let file = self.disk.get().filter(|disk| self.room_on(disk, LARGEST_PIECE)).and_then(|disk| Spool::file_in(&disk.items).ok());
         Spool::new(self, file)
     }
 
     /// The largest item that could be kept whole, in bytes.
     pub(super) fn largest_item(&self) -> u64 {
-        self.disk.as_ref().map_or(MEMORY, |disk| disk.limit.max(MEMORY))
+        self.disk.get().map_or(MEMORY, |disk| disk.limit.max(MEMORY))
     }
 
     /// Makes what is known about `key` old.

@@ -79,6 +79,11 @@ impl Store {
         self.client.statuses()
     }
 
+    /// What keeps media from being kept on the disk, if anything does.
+    pub fn cache_problem(&self) -> Option<String> {
+        self.cache.problem()
+    }
+
     /// Bytes that are kept, on the disk and in memory.
     pub fn kept_bytes(&self) -> u64 {
         self.cache.kept_bytes()
