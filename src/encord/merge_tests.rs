@@ -15,8 +15,8 @@ use super::prepared::{PreparedAnswer, Target};
 use super::raw::{self, Fields};
 use super::{Answer, AnswerValue, AttributeAnswer, Error, Ontology};
 
-const OURS: &str = "c1/+aaaa";
-const THEIRS: &str = "c2bbbbbb";
+pub(super) const OURS: &str = "c1/+aaaa";
+pub(super) const THEIRS: &str = "c2bbbbbb";
 
 fn ontology() -> Ontology {
     let attribute =
@@ -32,7 +32,7 @@ fn ontology() -> Ontology {
     .unwrap()
 }
 
-fn answer(feature: &str, text: &str) -> PreparedAnswer {
+pub(super) fn answer(feature: &str, text: &str) -> PreparedAnswer {
     let attribute = match feature {
         OURS => "a1",
         THEIRS => "a2",
@@ -66,7 +66,7 @@ fn answers_of(row: &LabelRow) -> Value {
     serde_json::from_str(row.fields["classification_answers"].get()).unwrap()
 }
 
-fn hash_of(answer: &PreparedAnswer) -> &str {
+pub(super) fn hash_of(answer: &PreparedAnswer) -> &str {
     match &answer.target {
         Target::Classification { hash, .. } | Target::Object { hash, .. } => hash,
     }
@@ -261,7 +261,7 @@ struct Made {
     noise: usize,
 }
 
-const NOISE: [&str; 6] = ["1.0", "1e5", "123456789012345678901234567890", r#""\u00e9\/""#, "[ 1 , { } ]", "null"];
+pub(super) const NOISE: [&str; 6] = ["1.0", "1e5", "123456789012345678901234567890", r#""\u00e9\/""#, "[ 1 , { } ]", "null"];
 
 fn made() -> impl Strategy<Value = Made> {
     let form = prop_oneof![Just(Form::Range), Just(Form::Entries), Just(Form::Both)];

@@ -40,6 +40,8 @@ pub use state::Fingerprint;
 #[cfg(test)]
 mod client_tests;
 #[cfg(test)]
+mod edit_tests;
+#[cfg(test)]
 mod golden_tests;
 #[cfg(test)]
 mod merge_tests;
