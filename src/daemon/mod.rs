@@ -222,8 +222,9 @@ impl Daemon {
         if let Some(watchdog) = self.watchdog {
             watchdog.abort();
         }
-        let (replay, journal) = (self.replay, self.journal);
+        let (replay, journal, media) = (self.replay, self.journal, self.desk.parts().media.clone());
         tokio::task::spawn_blocking(move || drop(replay)).await?;
+        tokio::task::spawn_blocking(move || media.close()).await?;
         if let Err(error) = journal.checkpoint() {
             tracing::warn!(%error, "the journal could not be tidied; nothing is lost");
         }

@@ -170,6 +170,11 @@ impl Media {
         }
     }
 
+    /// Ends the workers: nothing is decoded any more.
+    pub fn close(&self) {
+        self.pool.close();
+    }
+
     /// What of their containment the decode workers of this box lack; empty when they have all.
     pub fn uncontained(&self, deadline: &Deadline) -> Result<Vec<String>, Error> {
         self.pool.uncontained(deadline)

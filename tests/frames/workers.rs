@@ -152,6 +152,32 @@ fn the_command_is_of_no_use_by_hand() {
 }
 
 #[test]
+fn a_pool_that_closes_sees_its_workers_leave() {
+    let dir = tempfile::tempdir().unwrap();
+    let pool = Pool::new(PROGRAM.into(), dir.path(), 2).unwrap();
+    // Ready, so that they leave for being told to and need no killing.
+    frame_of_clip(&pool, &soon(), |_| {}).unwrap();
+    let workers = pool.idle();
+    assert_eq!(workers.len(), 2);
+    pool.close();
+    assert!(pool.idle().is_empty());
+    for worker in workers {
+        assert!(!Path::new(&format!("/proc/{worker}")).exists(), "worker {worker} is still there");
+    }
+}
+
+#[test]
+fn a_pool_that_is_closed_keeps_no_worker() {
+    let dir = tempfile::tempdir().unwrap();
+    let pool = pool(dir.path());
+    let lease = pool.take(None, &soon()).unwrap();
+    let worker = lease.pid();
+    pool.close();
+    lease.done();
+    assert!(pool.idle().is_empty() && !Path::new(&format!("/proc/{worker}")).exists());
+}
+
+#[test]
 fn a_worker_ends_when_its_daemon_is_killed() {
     let dir = tempfile::tempdir().unwrap();
     // A store that never answers keeps the command waiting.

@@ -40,6 +40,8 @@ def drains_on_stop(box: Box):
     require(box.sh("tail -n 1 /run/drain").text.strip() == "0", box.sh("cat /run/drain").text)
     require(frame in box.outside.frames_answered(box.outside.video), "the answer is not saved")
     require(box.show("Result") == "success", box.show("Result"))
+    last = box.journal(lines=20)
+    require("SIGKILL" not in last, f"decode workers had to be killed:\n{last}")
     box.start()
 
 
@@ -83,13 +85,15 @@ def crash_loops_stop(box: Box):
 def the_socket_keeps_the_port(box: Box):
     """socket activation: under load through a restart no connection is refused or cut"""
     box.sh(f"systemctl stop {UNIT}; systemctl enable --now edgelabel.socket; ! systemctl is-active {UNIT}")
-    require(box.click() == 200, "the first call did not start the service")
-    before = box.pid()
     # The label editor's own test request: answered by the daemon, and nothing outside is asked.
     ask = (
         "curl -sS --cacert /etc/edgelabel/certs/ca.pem --max-time 60 -o /dev/null -w '%{http_code} %{exitcode}\\n' -H 'Content-Type: application/json'"
         f" -H 'X-Encord-Editor-Agent: x' -d '{{\"projectHash\":\"{box.outside.project}\",\"dataHash\":\"{box.outside.video}\",\"frame\":0}}' https://localhost:8443/"
     )
+    first = box.sh(ask).text.strip()
+    require(first == "200 0", f"the first call did not start the service: {first}")
+    require(box.click() == 200, "no label through the socket")
+    before = box.pid()
     box.sh(
         f"rm -f /run/asked.*; touch /run/asking\nfor n in 1 2; do (while [ -e /run/asking ]; do {ask}; done >/run/asked.$n 2>&1) & done\n"
         f"sleep 1; systemctl restart {UNIT}; sleep 1; rm /run/asking; wait", patience=240,

@@ -113,7 +113,8 @@ fn probes(arguments: &Arguments, config: &Arc<Config>) -> Vec<Probe> {
         Probe::new("certificate", 10, config, certificate::check),
         Probe::new("port", 10, config, machine::ports),
         Probe::new("decoders", 110, config, decoders::check),
-        Probe::new("devices", 10, config, devices::check),
+        // As long as for the decoders: to tell which elements there are, GStreamer scans its plugins.
+        Probe::new("devices", 110, config, devices::check),
     ];
     if !arguments.offline {
         let mut projects = config.file.server.allowed_projects.clone();

@@ -33,6 +33,8 @@ struct State {
     idle: Vec<Process>,
     /// Workers out on a job.
     busy: usize,
+    /// No worker is started or kept any more.
+    closed: bool,
 }
 
 impl Pool {
@@ -79,6 +81,17 @@ impl Pool {
         Ok(missing)
     }
 
+    /// Ends the idle workers in good order, and keeps no other: the daemon stops. Whoever is still on a job ends with it.
+    pub fn close(&self) {
+        let mut state = self.shared.lock();
+        state.closed = true;
+        let idle = std::mem::take(&mut state.idle);
+        drop(state);
+        // All are told before the first is waited for.
+        idle.iter().for_each(Process::dismiss);
+        idle.into_iter().for_each(Process::wait);
+    }
+
     /// Process ids of the idle workers, for tests and diagnostics.
     pub fn idle(&self) -> Vec<u32> {
         self.shared.lock().idle.iter().map(Process::pid).collect()
@@ -100,7 +113,7 @@ impl Shared {
     }
 
     fn keep_warm(&self, state: &mut State) {
-        while state.idle.len() + state.busy < self.warm {
+        while !state.closed && state.idle.len() + state.busy < self.warm {
             match Process::start(&self.start) {
                 Ok(process) => state.idle.push(process),
                 // Tried again, and reported, by the next job.
@@ -181,7 +194,7 @@ impl Drop for Lease {
         let mut state = self.shared.lock();
         state.busy -= 1;
         match keep {
-            Some(process) if state.idle.len() + state.busy < self.shared.warm.max(1) => state.idle.push(process),
+            Some(process) if !state.closed && state.idle.len() + state.busy < self.shared.warm.max(1) => state.idle.push(process),
             // Killed outside the lock: that may take a moment.
             surplus => {
                 drop(state);

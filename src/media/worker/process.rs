@@ -17,6 +17,9 @@ use crate::deadline::Deadline;
 /// own deadline is shorter; what is scanned is kept for the next worker.
 const START_LIMIT: Duration = Duration::from_secs(80);
 
+/// How long a worker that was dismissed may take to leave. One that is just starting up leaves when it is ready.
+const LEAVE: Duration = Duration::from_secs(1);
+
 /// A worker's last words that are kept for the error message.
 const LAST_WORDS: usize = 512;
 
@@ -118,6 +121,19 @@ impl Process {
         let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.pid())).ok()?;
         let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
         Some(pages * rustix::param::page_size() as u64)
+    }
+
+    /// Says that no further job comes.
+    pub fn dismiss(&self) {
+        self.wire.close();
+    }
+
+    /// Waits until the worker has gone by itself, as one does that was dismissed; kills it when it does not.
+    pub fn wait(mut self) {
+        if let Some(child) = self.child.as_mut() {
+            // Either way it is reaped when this is dropped.
+            let _ = wait_a_moment(child, LEAVE);
+        }
     }
 
     /// Ends the worker and says how it ended, with its last words.

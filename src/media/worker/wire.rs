@@ -62,6 +62,12 @@ impl Wire {
         Self { stream }
     }
 
+    /// Ends the connection; the peer reads to its end.
+    pub fn close(&self) {
+        // A peer that is gone already needs no telling.
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+    }
+
     /// Sends one message. With a deadline, gives up when it passes; the connection is then of no further use.
     pub fn send(&mut self, header: &impl Serialize, payload: &[u8], deadline: Option<&Deadline>) -> Result<(), WireError> {
         let header = serde_json::to_vec(header).map_err(|e| WireError::Form(e.to_string()))?;

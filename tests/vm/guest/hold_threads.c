@@ -1,10 +1,11 @@
-// hold_threads PID NAME: stops the threads of a process that bear a name, and no other, until it is killed itself. For trying
+// hold_threads PID NAME: stops the threads of a process that bear a name, and no other, until they or it are killed. For trying
 // out what a watchdog notices when one part of a service hangs and the rest goes on.
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static int bears(const char *pid, const char *task, const char *name) {
@@ -33,5 +34,7 @@ int main(int count, char **words) {
     if (!held) return fprintf(stderr, "no thread of %s is named %s\n", words[1], words[2]), 1;
     printf("held %d\n", held);
     fflush(stdout);
-    for (;;) pause();
+    // A process whose killed threads nobody has waited for stays, and nobody learns of its end.
+    while (waitpid(-1, NULL, __WALL) > 0) {}
+    return 0;
 }
