@@ -58,8 +58,37 @@ pub(super) fn decoder_for(caps: &gst::CapsRef) -> Result<String, Failure> {
     fit.sort_by_key(|f| (!f.name().starts_with("avdec_"), std::cmp::Reverse(f.rank()), f.name().to_string()));
     fit.first().map(|f| f.name().to_string()).ok_or_else(|| {
         let name = caps.structure(0).map_or("an unknown codec", |s| s.name().as_str()).to_owned();
-        no_decoder(&name, "gstreamer1.0-libav")
+        no_decoder(&name, decoder_package(&name))
     })
+}
+
+/// Debian's package with the decoder of a stream that GStreamer calls `caps`.
+fn decoder_package(caps: &str) -> &'static str {
+    match caps {
+        "video/x-theora" => "gstreamer1.0-plugins-base",
+        "video/x-vp8" | "video/x-vp9" | "video/x-dv" | "image/jpeg" | "image/png" | "video/x-raw" => "gstreamer1.0-plugins-good",
+        "video/x-av1" | "image/jp2" | "image/x-j2c" => "gstreamer1.0-plugins-bad",
+        _ => "gstreamer1.0-libav",
+    }
+}
+
+/// The demuxers of containers, and Debian's packages that have them.
+const DEMUXERS: [(&str, &str, &str); 9] = [
+    ("mpegts", "tsdemux", "gstreamer1.0-plugins-bad"),
+    ("mpegps", "mpegpsdemux", "gstreamer1.0-plugins-bad"),
+    ("ivf", "ivfparse", "gstreamer1.0-plugins-bad"),
+    ("avi", "avidemux", "gstreamer1.0-plugins-good"),
+    ("flv", "flvdemux", "gstreamer1.0-plugins-good"),
+    ("mp4", "qtdemux", "gstreamer1.0-plugins-good"),
+    ("matroska", "matroskademux", "gstreamer1.0-plugins-good"),
+    ("ogg", "oggdemux", "gstreamer1.0-plugins-base"),
+    ("asf", "asfdemux", "gstreamer1.0-plugins-ugly"),
+];
+
+/// What to say about a container whose demuxer is not there; `None` when it is, or when it is not known which that would be.
+pub(super) fn missing_demuxer(container: &str) -> Option<Failure> {
+    let (_, element, package) = DEMUXERS.iter().find(|(name, ..)| *name == container)?;
+    (!exists(element)).then(|| Failure::Unsupported(format!("this box has no demuxer for {container}: install {package}")))
 }
 
 fn is_hardware(factory: &gst::ElementFactory) -> bool {
@@ -129,5 +158,39 @@ fn prores(fourcc: [u8; 4]) -> &'static str {
         b"ap4h" => "4444",
         b"ap4x" => "4444xq",
         _ => "standard",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Debian's package with an element.
+    fn package(element: &str) -> String {
+        let plugin = gst::ElementFactory::find(element).and_then(|factory| factory.plugin()).unwrap_or_else(|| panic!("no {element}"));
+        let file = std::fs::canonicalize(plugin.filename().unwrap()).unwrap();
+        // Packages of before the merge of /lib into /usr have their files listed there.
+        let names = [file.clone(), file.strip_prefix("/usr").map(|rest| std::path::Path::new("/").join(rest)).unwrap_or(file)];
+        let output = names.map(|name| std::process::Command::new("dpkg-query").arg("-S").arg(name).output().unwrap().stdout);
+        String::from_utf8_lossy(&output.concat()).split(':').next().unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn the_packages_that_are_named_have_what_is_missing() {
+        gst::init().unwrap();
+        for (container, element, named) in DEMUXERS {
+            assert_eq!(package(element), named, "{container}");
+            assert_eq!(missing_demuxer(container), None);
+        }
+        for (caps, element) in [
+            ("video/x-theora", "theoradec"),
+            ("video/x-vp8", "vp8dec"),
+            ("video/x-dv", "dvdec"),
+            ("video/x-av1", "av1dec"),
+            ("image/jp2", "openjpegdec"),
+            ("video/x-wmv", "avdec_wmv2"),
+        ] {
+            assert_eq!(package(element), decoder_package(caps), "{caps}");
+        }
     }
 }

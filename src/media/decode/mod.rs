@@ -192,6 +192,9 @@ fn from_count(link: &Link, job: &FrameJob, container: &str, deadline: &Deadline)
             format!("media.decoder is {:?}, but {container} has no index and is decoded in software; choose \"auto\"", job.decoder);
         return Err(Failure::NoDecoder { codec: format!("video in {container}"), remedy });
     }
+    if let Some(failure) = elements::missing_demuxer(container) {
+        return Err(failure);
+    }
     let counted = sequential::decode(link, job.size, job.frame, deadline)?;
     let facts = Facts {
         pts_seconds: counted.seconds,
