@@ -113,6 +113,10 @@ vm-test: deps $(TOOLS)/bin/cargo-deb $(TOOLS)/bin/promtool ## A real Debian mach
 	@scripts/deps package vm
 	@scripts/suites vm
 
+.PHONY: vm-short
+vm-short: ## The cases of vm-test that every change must pass: install, first click, doctor, drain, socket, watchdog, purge
+	@$(MAKE) --no-print-directory vm-test SHORT=1
+
 .PHONY: monitoring-test
 monitoring-test: $(TOOLS)/bin/promtool ## Alert rules and dashboard, judged by Prometheus' own tool
 	@scripts/suites monitoring

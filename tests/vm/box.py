@@ -71,6 +71,9 @@ class Box:
     def metrics(self) -> str:
         return self.sh("curl -sS --max-time 20 http://127.0.0.1:9464/metrics").text
 
+    # For a script: waits until a trigger is under way, whatever the start of the command that sends it takes.
+    UNDER_WAY = "for n in $(seq 200); do curl -sS http://127.0.0.1:9464/metrics | grep -q '^edgelabel_triggers_running [1-9]' && break; sleep 0.1; done"
+
     def frame(self) -> int:
         self._next_frame += 1
         return self._next_frame

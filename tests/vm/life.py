@@ -33,9 +33,9 @@ def reloads_under_load(box: Box):
 
 def drains_on_stop(box: Box):
     """stop: the running trigger is finished and saved before the process ends"""
-    box.outside.tell(thinking_ms=4000)
+    box.outside.tell(thinking_ms=8000)
     frame = box.frame()
-    box.sh(f"({box.click_line(frame)} >/run/drain 2>&1; echo $? >>/run/drain) & sleep 2.5; systemctl stop {UNIT}; wait", patience=200)
+    box.sh(f"({box.click_line(frame)} >/run/drain 2>&1; echo $? >>/run/drain) & {box.UNDER_WAY}; systemctl stop {UNIT}; wait", patience=200)
     box.outside.tell(thinking_ms=0)
     require(box.sh("tail -n 1 /run/drain").text.strip() == "0", box.sh("cat /run/drain").text)
     require(frame in box.outside.frames_answered(box.outside.video), "the answer is not saved")

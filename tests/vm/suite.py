@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`make vm-test`: a real Debian machine under systemd, the package installed, and everything that may befall the service.
 
-suite.py --made FOLDER --deb FILE --newer FILE --emulator FILE --promtool FILE --work FOLDER [--only NAME…]
+suite.py --made FOLDER --deb FILE --newer FILE --emulator FILE --promtool FILE --work FOLDER [--short] [--only NAME…]
 
 FOLDER is what `rootfs` made. Ends with a table and a line `vm: N passed, N failed`; exit status 1 when anything failed.
 """
@@ -54,6 +54,20 @@ CASES = [
     install.removal_keeps_what_purge_removes,
 ]
 
+# What makes an appliance of it, for every change: one boot, no case that waits long.
+SHORT = [
+    install.apt_installs_and_starts_nothing,
+    install.a_new_user_follows_the_readme,
+    trouble.starts_without_network,
+    life.saves_a_label,
+    sandbox.exposure_is_low,
+    sandbox.doctor_inside_the_unit,
+    life.drains_on_stop,
+    life.the_socket_keeps_the_port,
+    watchdog.the_whole_process,
+    install.removal_keeps_what_purge_removes,
+]
+
 
 def payload(arguments, work: Path) -> Path:
     """What the machine gets besides its disk: the two packages, and the program that holds threads."""
@@ -83,8 +97,10 @@ def main():
     for name in ("made", "deb", "newer", "emulator", "promtool", "work"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--only", nargs="*", default=[], help="names of cases besides those that install and start")
+    parser.add_argument("--short", action="store_true", help="the cases that every change must pass")
     arguments = parser.parse_args()
-    cases = [case for place, case in enumerate(CASES) if not arguments.only or place < 4 or case.__name__ in arguments.only]
+    chosen = SHORT if arguments.short else CASES
+    cases = [case for place, case in enumerate(chosen) if not arguments.only or place < 4 or case.__name__ in arguments.only]
 
     work = fresh(arguments.work)
     outside = Outside(arguments.emulator, fresh(work / "outside"))
