@@ -352,7 +352,7 @@ def report(options, first, second, download, warm_first, warm_second, names, len
     print("\nAs a service whose process is up, its libraries loaded, first frame of a file:\n")
     services = [name for name in names if name in warm_first]
     print("\n".join(table(warm_first, services)))
-    print("\nSecond frame in the same GOP:\n")
+    print("\nSecond frame in the same GOP, in which edgelabel's decoder still stands:\n")
     print("\n".join(table(warm_second, services)))
     print(
         "\nMemory is the peaks of a way's processes at one time, added up, so that libraries shared by two count twice. Bytes are what the store sent: a reader "
