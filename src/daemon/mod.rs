@@ -20,7 +20,7 @@ use crate::agent::Pool;
 use crate::agent::replay::Replay;
 use crate::config::{Config, Env, Invalid};
 use crate::deadline::Deadline;
-use crate::journal::Journal;
+use crate::journal::{Journal, Owner};
 use crate::server::{Admin, Listeners, Server};
 use crate::systemd::{self, Watchdog};
 use crate::telemetry::{LogControl, Metrics};
@@ -124,6 +124,8 @@ struct Daemon {
     watchdog: Option<tokio::task::JoinHandle<()>>,
     /// Answers for as long as it lives.
     _admin: Admin,
+    /// Keeps another daemon off the journal for as long as it lives.
+    _owner: Owner,
     shutdown_grace: Duration,
 }
 
@@ -132,6 +134,7 @@ impl Daemon {
     async fn start(config: Config, passed: Vec<TcpListener>) -> anyhow::Result<Self> {
         let settings = config.server()?;
         let metrics = Arc::new(Metrics::default());
+        let owner = Owner::take(&config.journal().path)?;
         let journal = Arc::new(Journal::new(config.journal()));
         let health = Arc::new(Health::default());
         health.note("journal", journal.prove().map_err(|error| error.to_string()));
@@ -173,7 +176,18 @@ impl Daemon {
         });
         let admin = Admin::start(&config.admin()?, view.admin(&metrics))?;
         server.probe(DOOR_TIME).await.context("the HTTPS port does not answer a look through it")?;
-        Ok(Self { desk, pool, server, view, journal, replay, watchdog, _admin: admin, shutdown_grace: settings.shutdown_grace })
+        Ok(Self {
+            desk,
+            pool,
+            server,
+            view,
+            journal,
+            replay,
+            watchdog,
+            _admin: admin,
+            _owner: owner,
+            shutdown_grace: settings.shutdown_grace,
+        })
     }
 
     /// Tries out the decoders beside the work, for the status page.

@@ -2,6 +2,7 @@
 //! write-ahead log, every commit synced (`synchronous=FULL`): what is in it is on the disk.
 
 mod history;
+mod owner;
 mod pending;
 mod schema;
 mod tally;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 pub use history::{Episode, KEPT_EPISODES};
+pub use owner::{Owner, Taken};
 pub use pending::{Pending, State};
 
 /// What the configuration says about the journal.

@@ -228,3 +228,14 @@ fn trigger_sends_what_the_label_editor_sends() {
     assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
     assert_eq!(world.answers(&world.fixture.video, "Cls+Scen")[0]["range"], serde_json::json!([[7, 7]]));
 }
+
+#[test]
+fn a_second_daemon_on_the_same_journal_does_not_start_and_the_first_goes_on() {
+    let world = World::new();
+    let daemon = world.setup().agent("/", "Scene description", "").start();
+    let second = daemon.setup.command(&["run", "--config"]).arg(daemon.setup.config_file()).output().unwrap();
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert_eq!(second.status.code(), Some(1), "{said}");
+    assert!(said.contains("another edgelabel works on") && said.contains("journal.path"), "{said}");
+    assert_eq!(daemon.trigger("/", &world.fixture.project, &world.fixture.image, 0).status, 200);
+}
