@@ -362,6 +362,17 @@ mod tests {
     }
 
     #[test]
+    fn a_name_right_below_a_registry_does_not_open_the_registry() {
+        for (own, neighbour) in [("acme.co.uk", "bank.co.uk"), ("box.duckdns.org", "bank.duckdns.org"), ("example.org", "bank.org")] {
+            let folder = tempfile::tempdir().unwrap();
+            let files = files(folder.path());
+            init(&files, &Names::parse([own]).unwrap(), false).unwrap();
+            let refused = renew(&files, &Names::parse([neighbour]).unwrap(), &Names::default()).map(|facts| facts.dns_names);
+            assert!(matches!(&refused, Err(AuthorityError::NotPermitted { .. })), "{neighbour}: {refused:?}");
+        }
+    }
+
+    #[test]
     fn an_exchanged_authority_key_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let files = files(folder.path());

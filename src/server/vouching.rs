@@ -28,8 +28,9 @@ const LOCAL_RANGES: [(&str, u8); 9] = [
 pub(super) fn permitted_trees(names: &Names) -> Vec<GeneralSubtree> {
     let mut domains: Vec<String> = LOCAL_DOMAINS.map(String::from).to_vec();
     for host in &names.hosts {
-        // Beside `box.lab.example.org` there may be a second name in the same place some day.
-        let parent = host.split_once('.').map(|(_, parent)| parent).filter(|parent| parent.contains('.'));
+        // Beside `box.lab.example.org` there may be a second name in the same place some day. A shorter parent may be a
+        // registry's (`co.uk`, `duckdns.org`), which banks have names in too.
+        let parent = host.split_once('.').map(|(_, parent)| parent).filter(|parent| parent.matches('.').count() >= 2);
         domains.push(parent.unwrap_or(host).to_owned());
     }
     domains.sort();
