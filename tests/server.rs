@@ -408,6 +408,17 @@ async fn one_who_may_not_connect_makes_nobody_leave() {
 }
 
 #[tokio::test]
+async fn an_address_that_may_no_longer_connect_is_heard_no_more_on_the_connection_it_has() {
+    let house = House::open(|_| {}, saved);
+    let mut client = house.client().await;
+    assert_eq!(client.send(&post("/", &trigger_body(0))).await.status, 200);
+    let stricter = Settings { allowed_clients: vec!["192.0.2.0/24".parse().unwrap()], ..house.settings.clone() };
+    house.server().reconfigure(&stricter).unwrap();
+    assert_eq!(client.send(&post("/", &trigger_body(0))).await.status, 404);
+    assert!(client.is_closed_within(Duration::from_secs(4)).await);
+}
+
+#[tokio::test]
 async fn what_only_looks_like_a_preflight_a_test_or_a_notification_is_judged_as_any_request() {
     let house = House::open(|settings| settings.webhook_secrets = vec![Secret::new("whsec_test")], saved);
     let mut client = house.client().await;

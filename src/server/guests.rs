@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::Notify;
@@ -41,6 +41,8 @@ pub(super) struct Pulse {
     evicted: Notify,
     /// Rung when this connection has served enough requests.
     pub(super) worn_out: Notify,
+    /// Number of the request at which that was.
+    goodbye: OnceLock<u64>,
 }
 
 impl Pulse {
@@ -53,6 +55,7 @@ impl Pulse {
             idle_since: AtomicU64::new(0),
             evicted: Notify::new(),
             worn_out: Notify::new(),
+            goodbye: OnceLock::new(),
         }
     }
 
@@ -71,6 +74,16 @@ impl Pulse {
     /// Requests that have ended so far.
     pub(super) fn finished(&self) -> u64 {
         self.finished.load(Ordering::Acquire)
+    }
+
+    /// Ends the connection after the requests under way. HTTP/2 waits for the caller to acknowledge that; whoever sends
+    /// more requests instead than can have been `under_way` is cut off.
+    pub(super) fn say_goodbye(&self, number: u64, under_way: u64) {
+        let since = *self.goodbye.get_or_init(|| number);
+        self.worn_out.notify_one();
+        if number > since.saturating_add(under_way) {
+            self.evicted.notify_one();
+        }
     }
 
     /// Waits until this connection has to make room.

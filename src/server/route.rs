@@ -46,14 +46,17 @@ pub(super) struct Visit {
 pub(super) async fn answer(door: &Door, visit: &Visit, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let turn = visit.pulse.request();
     let rules = door.rules();
-    if turn.number >= rules.limits.requests_per_connection || door.is_draining() {
-        visit.pulse.worn_out.notify_one();
+    // Whoever was connected when the list of networks became stricter.
+    let is_unwelcome = !visit.is_probe && !rules.may_connect(visit.address.ip());
+    if turn.number >= rules.limits.requests_per_connection || is_unwelcome || door.is_draining() {
+        visit.pulse.say_goodbye(turn.number, 2 * u64::from(rules.limits.streams_per_connection));
     }
     let id = RequestId::random();
     let version = request.version();
     let caller = rules.origins.caller(request.headers());
     let response = match &caller {
         _ if visit.is_probe => Reply::probe().into_response(id, &caller, version),
+        _ if is_unwelcome => Reply::no_such_path().closing().into_response(id, &Caller::NoPage, version),
         Caller::Stranger(origin) => {
             door.warn_of_stranger(origin, visit.address);
             Reply::strange_origin().into_response(id, &caller, version)

@@ -64,8 +64,7 @@ async fn a_length_beside_chunks_is_read_as_chunks() {
     let attack = async {
         let answers = answers_to(&field.house, request.as_bytes()).await;
         // RFC 9112, 6.3: the chunks count. What follows is an ordinary next request of the same caller, or nothing.
-        assert!(answers.starts_with("HTTP/1.1 200") || answers.starts_with("HTTP/1.1 400"), "{answers}");
-        assert!(!answers.contains("smuggled"), "{answers}");
+        assert!(answers.starts_with("HTTP/1.1 200"), "{answers}");
         statuses(&answers)
     };
     field.meets("smuggling: a length beside chunks", attack).await;

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use edgelabel::agent::Outcome;
+
 use crate::door::House;
 use crate::field::Field;
 use crate::frames::*;
@@ -101,4 +103,25 @@ async fn bodies_that_never_end_on_every_stream_time_out() {
         "timed out, then closed".to_owned()
     };
     field.meets("HTTP/2: 32 bodies that never end", attack).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_who_ignores_the_goodbye_gets_no_more_requests_than_others() {
+    const LIMIT: u32 = 10;
+    const FAR_TOO_MANY: u32 = 400;
+    let house = House::open(|settings| settings.limits.requests_per_connection = LIMIT.into(), |_| Ok(Outcome::Saved { message: None }));
+    let mut client = house.client_speaking(b"h2").await;
+    client.write(&[PREFACE, &settings(&[])[..]].concat()).await.unwrap();
+    let mut asked = 0;
+    while asked < FAR_TOO_MANY {
+        asked += 1;
+        if client.write(&post(2 * asked - 1, END_HEADERS | END_STREAM)).await.is_err() {
+            break;
+        }
+        // What comes is read, and nothing of it acknowledged: not the ping either that goes with the goodbye.
+        if let Ok(None) = tokio::time::timeout(Duration::from_secs(2), client.text()).await {
+            break;
+        }
+    }
+    assert!((LIMIT..FAR_TOO_MANY).contains(&asked), "{asked} requests on one connection");
 }
