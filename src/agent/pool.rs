@@ -303,14 +303,22 @@ mod tests {
 
     /// A pool of one thread whose work waits for a token and counts its runs.
     fn gated(waiting: usize) -> (Arc<Pool>, mpsc::Sender<()>, Arc<AtomicUsize>) {
+        gated_doing(waiting, |_| Ok(Outcome::Saved { message: None }))
+    }
+
+    /// The same, and what it does then.
+    fn gated_doing(
+        waiting: usize,
+        work: impl Fn(&Trigger) -> Verdict + Send + Sync + 'static,
+    ) -> (Arc<Pool>, mpsc::Sender<()>, Arc<AtomicUsize>) {
         let (gate, tokens) = mpsc::channel();
         let tokens = Mutex::new(tokens);
         let runs = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&runs);
-        let pool = Pool::new(PoolLimits { concurrent: 1, waiting }, move |_, _| {
+        let pool = Pool::new(PoolLimits { concurrent: 1, waiting }, move |trigger, _| {
             tokens.lock().unwrap().recv_timeout(Duration::from_secs(10)).unwrap();
             counter.fetch_add(1, Ordering::SeqCst);
-            Ok(Outcome::Saved { message: None })
+            work(trigger)
         });
         (Arc::new(pool.unwrap()), gate, runs)
     }
@@ -356,6 +364,16 @@ mod tests {
         gate.send(()).unwrap();
         gate.send(()).unwrap();
         assert!(first.await.unwrap().is_ok() && second.await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_an_idle_thread_takes_up_at_once_does_not_count_as_waiting() {
+        let (pool, gate, _) = gated(0);
+        let only = submit(&pool, 1);
+        until(&pool, 1, 0).await;
+        assert_eq!(pool.submit(trigger(2)).await.unwrap_err().kind, Kind::Busy);
+        gate.send(()).unwrap();
+        assert!(only.await.unwrap().is_ok());
     }
 
     #[tokio::test]
@@ -446,7 +464,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_trigger_that_waits_too_long_is_told_so_on_time_and_a_joiner_with_time_left_is_served() {
-        let (pool, gate, runs) = gated(4);
+        // As all work does: with a deadline that is past it ends at once.
+        let (pool, gate, runs) = gated_doing(4, |trigger| {
+            trigger.deadline.left()?;
+            Ok(Outcome::Saved { message: None })
+        });
         let running = submit(&pool, 1);
         until(&pool, 1, 0).await;
         let short = Trigger { deadline: Deadline::after(Duration::from_millis(200)), ..trigger(2) };

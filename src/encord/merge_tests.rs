@@ -43,18 +43,18 @@ pub(super) fn answer(feature: &str, text: &str) -> PreparedAnswer {
     PreparedAnswer::new(&ontology(), &answer, 0.5, datetime!(2026-11-23 12:00 UTC)).unwrap()
 }
 
-fn row(kind: &str, answers: &str, units: &str) -> LabelRow {
+pub(super) fn row(kind: &str, answers: &str, units: &str) -> LabelRow {
     let json = format!(
         r#"{{"label_hash": "l", "data_hash": "d", "data_title": "t", "data_type": "{kind}", "classification_answers": {answers}, "data_units": {units}}}"#
     );
     LabelRow::from_json(&json, false).unwrap()
 }
 
-fn video(answers: &str) -> LabelRow {
+pub(super) fn video(answers: &str) -> LabelRow {
     row("video", answers, r#"{"d": {"data_hash": "d", "labels": {}}}"#)
 }
 
-fn instance(hash: &str, feature: &str, range: &str, text: &str) -> String {
+pub(super) fn instance(hash: &str, feature: &str, range: &str, text: &str) -> String {
     format!(
         r#""{hash}": {{"classificationHash": "{hash}", "featureHash": "{feature}", "range": {range}, "createdBy": "ann@x.org",
         "createdAt": "Thu, 09 Feb 2023 14:12:03 UTC", "confidence": 1.0, "manualAnnotation": true, "odd": 1e5,
@@ -62,7 +62,7 @@ fn instance(hash: &str, feature: &str, range: &str, text: &str) -> String {
     )
 }
 
-fn answers_of(row: &LabelRow) -> Value {
+pub(super) fn answers_of(row: &LabelRow) -> Value {
     serde_json::from_str(row.fields["classification_answers"].get()).unwrap()
 }
 

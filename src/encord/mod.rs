@@ -44,8 +44,14 @@ mod edit_tests;
 #[cfg(test)]
 mod golden_tests;
 #[cfg(test)]
+mod holds_tests;
+#[cfg(test)]
+mod leftover_tests;
+#[cfg(test)]
 mod merge_tests;
 #[cfg(test)]
 mod object_tests;
+#[cfg(test)]
+mod prepared_tests;
 #[cfg(test)]
 mod stub;

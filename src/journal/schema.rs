@@ -206,4 +206,25 @@ mod tests {
         assert!(matches!(upgrade(&mut db, &TWO[..1]), Err(Failure::Newer(2))));
         assert_eq!(version(&db), 2);
     }
+
+    #[test]
+    fn what_lies_beside_a_broken_file_goes_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.db");
+        let beside = |path: &Path, side: &str| PathBuf::from(format!("{}{side}", path.display()));
+        for side in ["", "-wal", "-shm"] {
+            fs::write(beside(&path, side), format!("broken{side}")).unwrap();
+        }
+        let aside = keep_aside(&path).unwrap();
+        assert_eq!(kept_aside(&path), std::slice::from_ref(&aside));
+        for side in ["", "-wal", "-shm"] {
+            assert!(!beside(&path, side).exists(), "a new file must not read the broken one's {side}");
+            assert_eq!(fs::read_to_string(beside(&aside, side)).unwrap(), format!("broken{side}"));
+        }
+
+        // Not every broken file has them.
+        fs::write(&path, "broken").unwrap();
+        fs::remove_file(&aside).unwrap();
+        assert!(keep_aside(&path).unwrap().exists());
+    }
 }
