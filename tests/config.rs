@@ -433,3 +433,11 @@ proptest! {
         edgelabel::config::fuzz_config(&format!("[{section}]\n{key} = {value}\n"));
     }
 }
+
+#[test]
+fn a_file_of_webhook_secrets_without_one_is_refused() {
+    let here = Here::with("").set("ENCORD_WEBHOOK_SECRET", "# the old one was revoked\n");
+    let wrong = here.load().unwrap().server().unwrap_err().to_string();
+    assert!(wrong.contains("webhook_secret_file") && wrong.contains("no secret"), "{wrong}");
+    assert!(Here::with("").set("ENCORD_WEBHOOK_SECRET", "# new\nwhsec_1").load().unwrap().server().unwrap().webhook_secrets.len() == 1);
+}

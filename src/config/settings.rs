@@ -258,10 +258,16 @@ impl Config {
     /// The secrets that webhook signatures may be made with; none when signatures are not looked at.
     ///
     /// # Errors
-    /// The file cannot be used.
+    /// The file cannot be used, or holds nothing but comments: signatures would then be taken unseen.
     pub fn webhook_secrets(&self) -> Result<Vec<Secret>, Invalid> {
-        let lines = self.secret("server.webhook_secret_file", &self.file.server.webhook_secret_file)?;
-        Ok(server::settings::secrets_in(lines.as_ref().map_or("", Secret::expose)))
+        let key = "server.webhook_secret_file";
+        let Some(lines) = self.secret(key, &self.file.server.webhook_secret_file)? else { return Ok(Vec::new()) };
+        let secrets = server::settings::secrets_in(lines.expose());
+        if secrets.is_empty() {
+            let what = "there is no secret in it, only comments: put one of the agent's webhook secrets on a line of its own";
+            return Err(self.problem(key, what).into());
+        }
+        Ok(secrets)
     }
 
     /// `[model]` under the name `""`, then the `[models.NAME]` tables.
