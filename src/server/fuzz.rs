@@ -63,10 +63,12 @@ pub fn fuzz_signature(input: &[u8]) {
     let signatures = Signatures::new(secrets.clone(), policy);
     let verdict = signatures.verify(&headers, &body, UNIX_EPOCH + Duration::from_secs(now));
     let single = headers.get_all("x-encord-signature").iter().count() == 1;
-    let in_time = text.parse().is_ok_and(|seconds: u64| seconds.abs_diff(now) <= 300);
+    // What is no text of ASCII is no time either, whatever becomes of it when white space of all kinds is cut off.
+    let shown_time = headers.get("x-encord-timestamp").and_then(|value| value.to_str().ok()).map(str::trim);
+    let in_time = shown_time.and_then(|time| time.parse().ok()).is_some_and(|seconds: u64| seconds.abs_diff(now) <= 300);
     let shown = headers.get("x-encord-signature").and_then(|value| value.to_str().ok()).map(str::trim);
     let right = secrets.iter().any(|secret| shown == Some(auth::hex_signature(secret, &text, &body).as_str()));
-    let signed = single && in_time && right && headers.contains_key("x-encord-timestamp");
+    let signed = single && in_time && right;
     assert_eq!(verdict == Ok(Provenance::Signed), signed, "{verdict:?}");
     if let Err(why) = &verdict {
         assert!(!why.to_string().contains("whsec_"), "{why} shows a secret");
