@@ -154,6 +154,23 @@ fn two_frames_of_one_row_at_once_both_get_their_answers() {
 }
 
 #[test]
+fn triggers_on_one_row_read_and_save_it_one_after_the_other() {
+    let world = World::new();
+    let daemon = world.setup().agent("/", "Scene description", "").start();
+    let backend = &world.fixture.backend;
+    backend.edit_row(&world.fixture.video, |_| {});
+    // Each sees the row as it was some time ago: without a lock around reading and saving the last would win.
+    backend.fail(Call::GetRow, Fault::Delay(std::time::Duration::from_millis(400)), 20);
+    std::thread::scope(|scope| {
+        for frame in [1, 2, 3] {
+            let (world, daemon) = (&world, &daemon);
+            scope.spawn(move || world.click(daemon, "/", &world.fixture.video, frame));
+        }
+    });
+    assert_eq!(world.answers(&world.fixture.video, "Cls+Scen").len(), 3);
+}
+
+#[test]
 fn two_equal_triggers_at_once_share_one_run() {
     let world = World::new();
     let daemon = world.setup().agent("/", "Scene description", "").start();
