@@ -24,6 +24,9 @@ const FRIENDS = [
 ];
 const TEST = { headers: { "Content-Type": "application/json", "X-Encord-Agent": "test" }, body: "{}" };
 
+/** What Chromium says of a request that the person, or a policy, does not let into the local network. */
+const DENIED = "LocalNetworkAccessPermissionDenied";
+
 const rows = [];
 /** One row of the table: what was seen, and whether it was right. */
 function row(group, name, seen, right) {
@@ -153,7 +156,7 @@ async function origins() {
   }
   await attempt("origin", "refused: http://app.encord.com", async () => {
     const seen = await (await station.page("http://app.encord.com", { permit: false })).fetch("/", TEST);
-    row("origin", "refused: http://app.encord.com", short(seen), Boolean(seen.error));
+    row("origin", "refused: http://app.encord.com", short(seen), seen.reason === "InsecureLocalNetwork");
   });
   row("origin", "the log names the key that would allow an origin", "", box.says("server.allowed_origins"));
   await station.close();
@@ -202,7 +205,7 @@ async function denied() {
     }
     const before = await box.answered(204);
     const seen = await page.fetch("/", TEST);
-    row("network", "denied before", short(seen), Boolean(seen.error) && (await box.answered(204)) === before);
+    row("network", "denied before", short(seen), seen.reason === DENIED && (await box.answered(204)) === before);
   });
   await station.close();
 }
@@ -217,7 +220,7 @@ async function refusedAtThePrompt() {
     await press("Tab", "Tab", "Return");
     const seen = await answer;
     const state = await page.permission("local-network");
-    row("network", "prompt: Block", `${short(seen)}, permission ${state}`, Boolean(seen.error) && state !== "granted");
+    row("network", "prompt: Block", `${short(seen)}, permission ${state}`, seen.reason === DENIED && state === "denied");
   });
   await station.close();
 }
