@@ -45,7 +45,7 @@ class Box:
     def restarted_since(self, pid: int, patience=120) -> str:
         """Waits until systemd has replaced a process; returns what the journal says of it."""
         self.wait(f'new=$(systemctl show {UNIT} -p MainPID --value); [ "$new" != 0 ] && [ "$new" != {pid} ] && systemctl is-active {UNIT}', patience)
-        return self.journal(f"_PID={pid} + UNIT={UNIT}")
+        return self.journal(f"--output-fields=MESSAGE,EDGELABEL_CAUSE _PID={pid} + UNIT={UNIT}")
 
     def journal(self, match="", lines=400) -> str:
         return self.sh(f"journalctl --no-pager -o cat -n {lines} {match or '-u ' + UNIT}").text

@@ -96,7 +96,7 @@ def the_socket_keeps_the_port(box: Box):
     before = box.pid()
     box.sh(
         f"rm -f /run/asked.*; touch /run/asking\nfor n in 1 2; do (while [ -e /run/asking ]; do {ask}; done >/run/asked.$n 2>&1) & done\n"
-        f"sleep 1; systemctl restart {UNIT}; sleep 1; rm /run/asking; wait", patience=240,
+        f"sleep 1; systemctl restart {UNIT}; for n in $(seq 300); do [ $(cat /run/asked.* | wc -l) -ge 12 ] && break; sleep 0.2; done; rm /run/asking; wait", patience=240,
     )  # fmt: skip
     answers = box.sh("cat /run/asked.*").text.split("\n")[:-1]
     counts = {answer: answers.count(answer) for answer in sorted(set(answers))}
