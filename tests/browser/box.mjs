@@ -8,7 +8,7 @@ export const HOST = "label-box.local";
 export const LAN = "192.168.77.10";
 export const PORT = 8443;
 export const SECRET = "whsec_of_the_browser_test";
-const ADMIN = "http://127.0.0.1:9464";
+export const ADMIN = "http://127.0.0.1:9464";
 
 /** The emulators: one line of JSON in, one out. */
 export class Outside {
@@ -60,7 +60,7 @@ export class Box {
   }
 
   /** Writes the configuration; `limits` are lines of [server.limits]. */
-  configure(limits) {
+  configure(limits, { thumbnails = false } = {}) {
     const { encord_domain, model_base_url, ssh_key_file } = this.outside.about;
     this.config = path.join(this.folder, "config.toml");
     const agent = (path, title, more = "") => `[[agent]]\npath = "${path}"\nclassification = ["${title}"]\n${more}\n`;
@@ -85,6 +85,9 @@ api_key_file = "model_key"
 cache_dir = "cache"
 [journal]
 path = "journal.db"
+retry_max = "2s"
+[admin]
+thumbnails = ${thumbnails}
 ` +
         agent("/", "Scene description") +
         agent("/summary", "Scene description", 'reply = "summary"') +

@@ -5,6 +5,7 @@ import path from "node:path";
 import { Box, HOST, Outside, PORT } from "./box.mjs";
 import { statuses } from "./cases.mjs";
 import { EDITOR, Station, Web, press } from "./stations.mjs";
+import { statusPage } from "./status.mjs";
 
 const LATE = 40_000;
 const STRANGERS = [
@@ -64,6 +65,7 @@ try {
   await newCertificate();
   await late;
   await byPolicy();
+  await status();
   await tooMany();
 } finally {
   box.stop();
@@ -282,6 +284,17 @@ function doctor() {
     // Something else on this machine may be unwell; the report is there all the same.
     return error.stdout;
   }
+}
+
+/** The page of the admin address, after a call from the editor's page. */
+async function status() {
+  const station = await Station.open(folder, trusting);
+  const editor = await station.page(EDITOR);
+  const body = (frame) => JSON.stringify({ projectHash: outside.about.project, dataHash: outside.about.video, frame });
+  const click = async (frame) => (await editor.fetch("/", { headers: { "Content-Type": "application/json" }, body: body(frame) })).status;
+  await outside.tell({ reset: true });
+  await statusPage({ box, outside, station, click, row, attempt });
+  await station.close();
 }
 
 /** A limit on triggers is explained to the page too. */

@@ -67,7 +67,7 @@ export class Station {
       headless: !seen,
       env: { ...process.env, HOME: station.home },
       args: ["--no-sandbox", "--disable-gpu", ...quiet, ...(http2 ? [] : ["--disable-http2"]),
-        `--host-resolver-rules=MAP ${HOST} ${at}, MAP * ${PUBLIC}`],
+        `--host-resolver-rules=MAP ${HOST} ${at}, MAP * ${PUBLIC}, EXCLUDE 127.0.0.1`],
     });
     Station.all.push(station);
     return station;

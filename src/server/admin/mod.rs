@@ -219,6 +219,7 @@ impl Desk {
                 body(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.view.metrics.render(&(self.view.readings)()))
             }
             "/ca.crt" => self.ca_certificate(),
+            "/icon.svg" => body(StatusCode::OK, "image/svg+xml", page::ICON),
             "/" => {
                 let (html, policy) = page::render();
                 with_value(body(StatusCode::OK, "text/html; charset=utf-8", html), CONTENT_SECURITY_POLICY, policy)

@@ -6,6 +6,9 @@ use crate::ids::RequestId;
 
 const TEMPLATE: &str = include_str!("status.html");
 
+/// What a browser shows on the page's tab; without one it asks for another and notes an error.
+pub(super) const ICON: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3" fill="#1a7f4b"/><path d="M4 8.5l3 3 5-7" fill="none" stroke="#fff" stroke-width="2"/></svg>"##;
+
 /// The page, and the policy under which nothing but its own style and script runs in it.
 pub(super) fn render() -> (String, HeaderValue) {
     let nonce = format!("{}{}", RequestId::random(), RequestId::random());
