@@ -12,7 +12,7 @@ INSTALL = "DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recomm
 def apt_installs_and_starts_nothing(box: Box):
     """apt installs the package; nothing runs before it is configured"""
     box.sh(f"{FILES} >/root/files-before")
-    box.sh(f"{INSTALL} /run/payload/edgelabel.deb", patience=500)
+    box.sh(f"{INSTALL} /run/payload/edgelabel.deb", patience=600)
     box.sh("edgelabel --version; id edgelabel; ! systemctl is-active edgelabel; ! systemctl is-enabled edgelabel")
     modes = box.sh("stat -c '%a %U:%G' /etc/edgelabel /etc/edgelabel/config.toml /etc/edgelabel/certs").text.split("\n")[:3]
     require(modes == ["750 root:edgelabel", "640 root:edgelabel", "750 edgelabel:edgelabel"], f"modes {modes}")
@@ -30,7 +30,8 @@ def a_new_user_follows_the_readme(box: Box):
     report = json.loads(box.sh("runuser -u edgelabel -- edgelabel doctor --offline --json 2>/dev/null", patience=400, check=False).text)
     wrong = [check for check in report["checks"] if check["status"] == "failed"]
     require(report["checks"] and not wrong, f"doctor: {wrong}")
-    box.sh("systemctl enable --now edgelabel")
+    box.be_patient()
+    box.sh("systemctl enable --now edgelabel", patience=650)
 
 
 def an_upgrade_keeps_configuration_and_journal(box: Box):

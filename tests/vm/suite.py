@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import camera
 import install
 import life
 import sandbox
@@ -33,6 +34,7 @@ CASES = [
     sandbox.exposure_is_low,
     sandbox.hardened_as_told,
     sandbox.doctor_inside_the_unit,
+    camera.takes_a_picture_and_knows_its_camera_again,
     sandbox.credentials_instead_of_files,
     sandbox.the_journal_has_fields_and_no_secret,
     sandbox.prometheus_reads_the_metrics,

@@ -5,7 +5,7 @@ from box import UNIT, Box, require
 
 def starts_without_network(box: Box):
     """no network at boot: active and ready; what it cannot reach is degraded, not failed"""
-    box.wait(f"systemctl is-active {UNIT}")
+    box.wait(f"systemctl is-active {UNIT}", 650)
     require(box.sh("ip -4 route").text.strip() == "", "the machine has a route, so this shows nothing")
     require(box.ready()["status"] in ("ready", "degraded"), f"{box.ready()}")
     status = box.click()
@@ -13,7 +13,7 @@ def starts_without_network(box: Box):
     ready = box.ready()
     require(ready["status"] == "degraded" and ready["dependencies"]["encord"]["status"] == "degraded", f"{ready}")
     require(ready["dependencies"]["encord"]["reason"] and ready["dependencies"]["encord"]["since"] > 0, f"{ready}")
-    box.wait(f"systemctl show {UNIT} -p StatusText --value | grep 'degraded: encord'", 20)
+    box.wait(f"systemctl show {UNIT} -p StatusText --value | grep 'degraded: encord'", 60)
 
 
 def full_disk(box: Box):
