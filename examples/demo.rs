@@ -220,7 +220,7 @@ fn step_name(call: Call) -> &'static str {
         Call::GetRow => "read the label row",
         Call::DataLinks => "signed links",
         Call::SaveRow => "save the label row",
-        Call::Media | Call::Other => "other",
+        Call::UploadLink | Call::Upload | Call::Register | Call::UploadJob | Call::LinkItem | Call::Media | Call::Other => "other",
     }
 }
 

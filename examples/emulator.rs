@@ -89,6 +89,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "image": fixture.image,
         "group": fixture.group,
         "video": fixture.video,
+        "folder": fixture.folder,
+        "dataset": fixture.dataset,
     }))?;
 
     for line in std::io::stdin().lock().lines() {

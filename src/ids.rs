@@ -78,6 +78,18 @@ uuid_id! {
     /// A data item at Encord: a video, an image, or an image group.
     DataHash
 }
+uuid_id! {
+    /// A dataset at Encord: the data items that projects take theirs from.
+    DatasetHash
+}
+uuid_id! {
+    /// A storage folder at Encord.
+    FolderUuid
+}
+uuid_id! {
+    /// A storage item at Encord: what lies in a folder, and what a data item is backed by.
+    ItemUuid
+}
 
 macro_rules! opaque_id {
     ($(#[$doc:meta])* $name:ident) => {

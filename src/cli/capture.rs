@@ -10,33 +10,41 @@ use super::progress::Progress;
 use super::{ConfigArgument, WrongUsage, print};
 use crate::camera::{BUILT_IN, Camera, Error, Format, Node, Settings, Shot, nodes};
 
-/// Lists the cameras of this box, or takes a picture with one
+mod deliver;
+
+/// Lists the cameras of this box, or takes a picture with one, to a file or to Encord
 ///
 /// Without a name, lists the cameras that are there, each with the name to write into the configuration. With the name of
-/// a [[camera]], or the path or bus id of one that is not configured, takes a picture once the exposure has settled.
+/// a [[camera]], or the path or bus id of one that is not configured, takes a picture once the exposure has settled. Without
+/// --output it goes to Encord: uploaded to the camera's storage folder, registered, and put into its dataset.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     config: ConfigArgument,
     /// A camera's name, or its path or bus id
-    #[arg(requires = "output")]
     camera: Option<String>,
     /// Where the picture goes: a .jpg
     #[arg(long, value_name = "FILE", requires = "camera")]
     output: Option<PathBuf>,
+    /// Send this picture to Encord instead of taking one: a .jpg that was taken before
+    #[arg(long, value_name = "FILE", requires = "camera", conflicts_with = "output")]
+    picture: Option<PathBuf>,
     /// Print facts as JSON
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let configured = arguments.config.load()?.cameras();
-    if !BUILT_IN {
+    let config = arguments.config.load()?;
+    let configured = config.cameras();
+    if !BUILT_IN && arguments.picture.is_none() {
         return Err(Error::NotBuilt.into());
     }
-    match (&arguments.camera, &arguments.output) {
-        (Some(camera), Some(output)) => take(&named(camera, configured)?, output, arguments.json),
-        _ => list(&configured, arguments.json),
+    let Some(camera) = &arguments.camera else { return list(&configured, arguments.json) };
+    let settings = named(camera, configured)?;
+    match &arguments.output {
+        Some(output) => take(&settings, output, arguments.json),
+        None => deliver::run(&config, &settings, arguments.picture.as_deref(), arguments.json),
     }
 }
 

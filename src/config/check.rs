@@ -68,6 +68,17 @@ impl Config {
                     "must name the camera's device, such as \"/dev/v4l/by-id/usb-…\": `edgelabel capture` lists those that are there";
                 problems.push(self.problem(&key("device"), what));
             }
+            for (one, other, lacks) in [
+                ("folder", "dataset", camera.folder.0.is_some() && camera.dataset.0.is_none()),
+                ("dataset", "folder", camera.dataset.0.is_some() && camera.folder.0.is_none()),
+            ] {
+                if lacks {
+                    problems.push(self.problem(
+                        &key(one),
+                        format!("needs {other} as well: pictures go to a storage folder, and from there into a dataset"),
+                    ));
+                }
+            }
             if camera.timeout.0 > Duration::from_secs(600) {
                 problems.push(self.problem(&key("timeout"), "must be at most 10m"));
             }

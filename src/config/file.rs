@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::value::{
-    Address, AgentPath, BaseUrl, CameraName, ClientNetwork, FilePath, LogLevel, PictureSize, Size, Span, UpTo, WebOrigin, Within,
+    Address, AgentPath, BaseUrl, CameraName, ClientNetwork, FilePath, LogLevel, Maybe, PictureSize, Size, Span, UpTo, WebOrigin, Within,
 };
-use crate::ids::ProjectHash;
+use crate::ids::{DatasetHash, FolderUuid, ProjectHash};
 
 const TCP_MOST: u64 = 65_536;
 const U32_MOST: u64 = u32::MAX as u64;
@@ -412,6 +412,10 @@ pub struct Camera {
     pub settle: Span,
     /// JPEG quality of pictures that do not come as JPEG.
     pub jpeg_quality: Within<1, 100>,
+    /// The storage folder that pictures are uploaded to.
+    pub folder: Maybe<FolderUuid>,
+    /// The dataset that they are put into.
+    pub dataset: Maybe<DatasetHash>,
 }
 
 impl Default for Camera {
@@ -424,6 +428,8 @@ impl Default for Camera {
             timeout: Span::seconds(10),
             settle: Span::seconds(2),
             jpeg_quality: Within(92),
+            folder: Maybe::default(),
+            dataset: Maybe::default(),
         }
     }
 }

@@ -171,6 +171,12 @@ impl Config {
         self.file.camera.values().map(settings).collect()
     }
 
+    /// Where a camera's pictures go at Encord; `None` when they stay here.
+    pub fn shelf(&self, camera: &str) -> Option<encord::Shelf> {
+        let written = self.file.camera.values().find(|written| written.name.0 == camera)?;
+        Some(encord::Shelf { folder: written.folder.0.clone()?, dataset: written.dataset.0.clone()? })
+    }
+
     /// Bounds of the trigger pool.
     pub fn pool(&self) -> agent::PoolLimits {
         let written = &self.file.server;

@@ -10,6 +10,7 @@ use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::Url;
 
+use crate::ids::{DatasetHash, FolderUuid, NotAUuid};
 use crate::server::Network;
 use crate::telemetry::{Format, LogSettings};
 
@@ -262,6 +263,33 @@ impl fmt::Display for PictureSize {
     }
 }
 
+/// The UUID of something at Encord; empty for none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Maybe<T>(pub Option<T>);
+
+impl<T> Default for Maybe<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: FromStr<Err = NotAUuid>> FromStr for Maybe<T> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Ok(Self(None));
+        }
+        text.parse().map(|id| Self(Some(id))).map_err(|error: NotAUuid| error.to_string())
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for Maybe<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |id| id.fmt(f))
+    }
+}
+
 /// An address range, such as `192.168.4.0/24`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientNetwork(pub Network);
@@ -358,6 +386,8 @@ written_as_text! {
     AgentPath => "a path in quotes, such as \"/cars\"",
     CameraName => "a camera's name in quotes, such as \"gate\"",
     PictureSize => "a width and height in quotes, such as \"1920x1080\"",
+    Maybe<FolderUuid> => "the UUID of a storage folder in quotes",
+    Maybe<DatasetHash> => "the UUID of a dataset in quotes",
     ClientNetwork => "an address range in quotes, such as \"192.168.4.0/24\"",
     LogLevel => "a log level in quotes, such as \"info\"",
 }

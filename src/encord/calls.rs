@@ -7,13 +7,12 @@ use serde_json::value::RawValue;
 
 use crate::deadline::Deadline;
 use crate::http::{self, Answer, Fault, Request, Try};
-use crate::ids::ProjectHash;
 use crate::trace::Trace;
 
-use super::Error;
 use super::auth::Key;
 use super::envelope::{self, Refusal};
 use super::requests::{Kind, Outcome, Requests};
+use super::{Error, Place};
 
 /// Bound on an answer, and on one that carries a whole label row, in bytes.
 const MAX_BODY: u64 = 16 << 20;
@@ -25,8 +24,8 @@ pub(super) struct About<'a> {
     pub(super) kind: Kind,
     /// Completes "Encord could not be reached to …".
     pub(super) action: &'static str,
-    /// The project it is made for; `None` only for the sign-in check without one.
-    pub(super) project: Option<&'a ProjectHash>,
+    /// What it is made for; `None` only for the sign-in check without a project.
+    pub(super) place: Option<&'a Place>,
 }
 
 /// The v1 verb, within the body.
@@ -99,14 +98,14 @@ impl Caller {
         let body = V1Body { query_type, query_method, values: V1Values { uid, payload } };
         let body = serde_json::to_vec(&body).map_err(|error| malformed(about, &error.to_string()))?;
         let url = format!("{}/public", self.domain);
-        let project = about.project.map(ProjectHash::as_str).unwrap_or_default();
+        let (resource, id) = about.place.and_then(Place::resource).unwrap_or(("project", ""));
         let signature = self.key.sign_v1(&body);
         let attempt = |_| {
             let mut request = Request::post(&url, &body)
                 .header("accept", "application/json")
                 .header("content-type", "application/json")
-                .header("resourcetype", "project")
-                .header("resourceid", project)
+                .header("resourcetype", resource)
+                .header("resourceid", id)
                 .header("authorization", signature.as_str())
                 .header("x-cloud-trace-context", Trace::here().cloud());
             (request.timeout, request.max_body) = self.limits(about.kind);
@@ -132,16 +131,46 @@ impl Caller {
         deadline: &Deadline,
         read: impl Fn(&RawValue) -> Result<T, String>,
     ) -> Result<T, Failed> {
-        let url = format!("{}{path}", self.domain);
-        let target = format!("{}{path}", self.prefix);
-        let attempt = |_| {
-            let mut request =
-                Request::get(&url).header("accept", "application/json").header("x-cloud-trace-context", Trace::here().cloud());
-            request.headers.extend(self.key.sign_v2("GET", &target, b"", envelope::now()));
-            (request.timeout, request.max_body) = self.limits(about.kind);
-            self.settle(about, self.http.send(&request, deadline), deadline, |answer| Ok(read(envelope::open_v2(answer)?)))
+        http::with_retries(deadline, |_| self.v2_once(about, path, None, deadline, &read))
+    }
+
+    /// A v2 POST of a body. Without `again` it is sent once: whether it was heard is for the caller to find out.
+    pub(super) fn v2_post<T>(
+        &self,
+        about: About<'_>,
+        (path, body): (&str, &impl Serialize),
+        again: bool,
+        deadline: &Deadline,
+        read: impl Fn(&RawValue) -> Result<T, String>,
+    ) -> Result<T, Failed> {
+        let body = serde_json::to_vec(body).map_err(|error| malformed(about, &error.to_string()))?;
+        let attempt = |_| match self.v2_once(about, path, Some(&body), deadline, &read) {
+            Try::Again { error, .. } if !again => Try::Settled(Err(error)),
+            settled => settled,
         };
         http::with_retries(deadline, attempt)
+    }
+
+    fn v2_once<T>(
+        &self,
+        about: About<'_>,
+        path: &str,
+        body: Option<&[u8]>,
+        deadline: &Deadline,
+        read: &impl Fn(&RawValue) -> Result<T, String>,
+    ) -> Try<T, Failed> {
+        let url = format!("{}{path}", self.domain);
+        let target = format!("{}{path}", self.prefix);
+        let (verb, request) = match body {
+            None => ("GET", Request::get(&url)),
+            Some(body) => ("POST", Request::post(&url, body).header("content-type", "application/json")),
+        };
+        let mut request = request.header("accept", "application/json").header("x-cloud-trace-context", Trace::here().cloud());
+        for (name, value) in self.key.sign_v2(verb, &target, body.unwrap_or_default(), envelope::now()) {
+            request = request.header(name, value);
+        }
+        (request.timeout, request.max_body) = self.limits(about.kind);
+        self.settle(about, self.http.send(&request, deadline), deadline, |answer| Ok(read(envelope::open_v2(answer)?)))
     }
 
     fn settle<T>(
@@ -180,7 +209,7 @@ impl Caller {
         }
     }
 
-    fn settle_fault<T>(&self, about: About<'_>, fault: &Fault, deadline: &Deadline) -> Try<T, Failed> {
+    pub(super) fn settle_fault<T>(&self, about: About<'_>, fault: &Fault, deadline: &Deadline) -> Try<T, Failed> {
         let unreachable = || Error::Unreachable { action: about.action, cause: fault.to_string() };
         match fault {
             Fault::Deadline(expired) => Try::Settled(Err(Error::from(*expired).into())),
@@ -210,9 +239,9 @@ impl Caller {
     }
 
     fn forbidden(&self, about: About<'_>, answer: &Answer) -> Error {
-        match (envelope::clock_offset(answer), about.project) {
+        match (envelope::clock_offset(answer), about.place) {
             (Some(seconds), _) => Error::Clock { seconds },
-            (None, Some(project)) => Error::Forbidden { action: about.action, project: project.clone() },
+            (None, Some(place)) => Error::Forbidden { action: about.action, place: place.clone() },
             (None, None) => self.key_refused(answer),
         }
     }

@@ -17,7 +17,7 @@ use super::calls::{About, Caller, Failed};
 use super::envelope::read_json;
 use super::requests::{Kind, Requests};
 use super::rows::RowSummary;
-use super::{Error, Ontology};
+use super::{Error, Ontology, Place};
 
 /// How long, and how many, label rows are remembered by their data hash.
 const ROWS_BELIEVED: Duration = Duration::from_secs(600);
@@ -128,7 +128,7 @@ impl Encord {
             let read = self.read_project(project, deadline)?;
             return Ok(format!("the key opens project {:?}", read.project.title));
         }
-        let about = About { kind: Kind::Check, action: "check the sign-in", project: None };
+        let about = About { kind: Kind::Check, action: "check the sign-in", place: None };
         match self.inner.caller.v2(about, "/v2/public/user/bearer-token", deadline, |_| Ok(())) {
             Ok(()) => Ok("the key is accepted".into()),
             // Signatures are looked at before the path.
@@ -176,7 +176,7 @@ impl Encord {
     }
 
     fn read_project(&self, project: &ProjectHash, deadline: &Deadline) -> Result<ReadProject, Error> {
-        let about = About { kind: Kind::Project, action: "read the project", project: Some(project) };
+        let about = About { kind: Kind::Project, action: "read the project", place: Some(&Place::Project(project.clone())) };
         let path = format!("/v2/public/projects/{project}");
         let answer: ProjectAnswer = self
             .inner
@@ -189,7 +189,7 @@ impl Encord {
     }
 
     fn read_ontology(&self, project: &ProjectHash, hash: &OntologyHash, deadline: &Deadline) -> Result<Arc<Ontology>, Error> {
-        let about = About { kind: Kind::Ontology, action: "read the ontology", project: Some(project) };
+        let about = About { kind: Kind::Ontology, action: "read the ontology", place: Some(&Place::Project(project.clone())) };
         let path = format!("/v2/public/ontologies/{}", path_segment(hash.as_str()));
         let answer: OntologyAnswer = self
             .inner
@@ -203,7 +203,7 @@ impl Encord {
 /// A project or ontology that does not exist and one that the key may not see are the same to us, and often to Encord.
 fn missing_is_forbidden(failed: Failed, action: &'static str, project: &ProjectHash) -> Error {
     match failed {
-        Failed::Missing => Error::Forbidden { action, project: project.clone() },
+        Failed::Missing => Error::Forbidden { action, place: Place::Project(project.clone()) },
         Failed::Error(error) => error,
     }
 }

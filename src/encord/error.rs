@@ -3,6 +3,8 @@
 use crate::deadline::Expired;
 use crate::ids::{DataHash, ProjectHash};
 
+use super::place::Place;
+
 /// Why a call to Encord, or the reading of its answer, failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -34,13 +36,13 @@ pub enum Error {
         /// How far the clock is from Encord's, in seconds; positive when the box is ahead.
         seconds: i64,
     },
-    /// The key may not use the project (403, AUTHORISATION_ERROR).
-    #[error("the Encord key may not {action} in project {project}")]
+    /// The key may not use the project, the dataset or the folder (403, AUTHORISATION_ERROR).
+    #[error("the Encord key may not {action} in {place}")]
     Forbidden {
         /// What was tried.
         action: &'static str,
-        /// The project.
-        project: ProjectHash,
+        /// Where.
+        place: Place,
     },
     /// No label row has this data hash.
     #[error("data item {data} is not in project {project}")]

@@ -7,7 +7,7 @@ use super::envelope::{Refusal, clock_offset, open_v1, open_v2};
 use super::frames::Ranges;
 use super::prepared::Target;
 use super::raw::{self, Fields};
-use super::{LabelRow, Merged, Ontology, PreparedAnswer, dates, link, rows};
+use super::{LabelRow, Merged, Ontology, PreparedAnswer, dates, link, rows, upload};
 use crate::http::Answer;
 use crate::ids::FeatureNodeHash;
 
@@ -44,6 +44,7 @@ pub fn fuzz_encord_answer(text: &str) {
 fn read_all(json: &RawValue) {
     link::fuzz(json);
     rows::fuzz(json);
+    upload::fuzz(json);
     let complaint = Ontology::from_json(json.get()).err().map(|error| error.to_string());
     let keys = keys(json);
     assert!(complaint.is_none_or(|complaint| !complaint.contains("sig=") || keys.contains("sig=")), "a complaint quotes a link");

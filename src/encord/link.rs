@@ -13,7 +13,7 @@ use super::client::Encord;
 use super::envelope::read_json;
 use super::label_row::{LabelRow, RowKind, Unit};
 use super::requests::Kind;
-use super::{Error, raw};
+use super::{Error, Place, raw};
 
 const ACTION: &str = "get the media link";
 /// Pages of a group's images that are read at most.
@@ -94,7 +94,7 @@ impl Encord {
         unit: &Unit,
         deadline: &Deadline,
     ) -> Result<Option<AssetLink>, Error> {
-        let about = About { kind: Kind::Link, action: ACTION, project: Some(project) };
+        let about = About { kind: Kind::Link, action: ACTION, place: Some(&Place::Project(project.clone())) };
         let uid = serde_json::json!({"data_hash": row.data_hash(), "get_signed_url": true});
         let query = ("datasetdata", Method::Get, &uid, &Value::Null);
         let answer: DataAnswer = match self.inner.caller.v1(about, query, true, deadline, |json: &RawValue| read_json(json.get())) {
@@ -159,7 +159,7 @@ impl Encord {
     }
 
     fn storage<T: for<'de> Deserialize<'de>>(&self, project: &ProjectHash, path: &str, deadline: &Deadline) -> Result<Option<T>, Error> {
-        let about = About { kind: Kind::Link, action: ACTION, project: Some(project) };
+        let about = About { kind: Kind::Link, action: ACTION, place: Some(&Place::Project(project.clone())) };
         match self.inner.caller.v2(about, &format!("/v2/public/storage/{path}"), deadline, |json| read_json(json.get())) {
             Ok(found) => Ok(Some(found)),
             Err(Failed::Missing) => Ok(None),

@@ -17,12 +17,14 @@ pub mod merge;
 mod objects;
 pub mod ontology;
 mod ontology_json;
+mod place;
 pub mod prepared;
 mod raw;
 mod regions;
 pub mod requests;
 pub mod rows;
 pub mod state;
+mod upload;
 
 pub use answer::{Answer, AnswerValue, AttributeAnswer};
 pub use client::{Encord, Project, Settings};
@@ -33,9 +35,11 @@ pub use label_row::{LabelRow, RowKind};
 pub use merge::{ExistingAnswer, Merged};
 pub use objects::FrameObject;
 pub use ontology::Ontology;
+pub use place::Place;
 pub use prepared::PreparedAnswer;
 pub use rows::RowSummary;
 pub use state::Fingerprint;
+pub use upload::{Arrived, Berth, Picture, Shelf};
 
 #[cfg(test)]
 mod client_tests;

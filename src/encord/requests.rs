@@ -21,15 +21,30 @@ pub enum Kind {
     Save,
     /// Sign-in check.
     Check,
+    /// A picture's way into a storage folder.
+    Upload,
+    /// A storage item put into a dataset.
+    Attach,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 8] = [Self::Project, Self::Ontology, Self::List, Self::Create, Self::Row, Self::Link, Self::Save, Self::Check];
+    pub const ALL: [Self; 10] = [
+        Self::Project,
+        Self::Ontology,
+        Self::List,
+        Self::Create,
+        Self::Row,
+        Self::Link,
+        Self::Save,
+        Self::Check,
+        Self::Upload,
+        Self::Attach,
+    ];
 
     /// A word for metrics.
     pub fn name(self) -> &'static str {
-        ["project", "ontology", "list", "create", "row", "link", "save", "check"][self as usize]
+        ["project", "ontology", "list", "create", "row", "link", "save", "check", "upload", "attach"][self as usize]
     }
 }
 

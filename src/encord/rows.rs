@@ -12,7 +12,7 @@ use super::envelope::read_json;
 use super::label_row::unsupported_type;
 use super::raw::Lenient;
 use super::requests::Kind;
-use super::{Encord, Error, LabelRow};
+use super::{Encord, Error, LabelRow, Place};
 
 /// One line of the list of label rows.
 #[derive(Debug, Clone)]
@@ -40,7 +40,7 @@ impl Encord {
     }
 
     fn list_row(&self, project: &ProjectHash, data: &DataHash, deadline: &Deadline) -> Result<RowSummary, Error> {
-        let about = About { kind: Kind::List, action: "list label rows", project: Some(project) };
+        let about = About { kind: Kind::List, action: "list label rows", place: Some(&Place::Project(project.clone())) };
         let payload = json!({
             "edited_before": null, "edited_after": null, "label_statuses": null, "shadow_data_state": null,
             "include_uninitialised_labels": true, "data_hashes": [data], "label_hashes": null,
@@ -85,7 +85,7 @@ impl Encord {
 
     /// Creating is never tried twice: whether the first try came through, the list of rows tells.
     fn create_row(&self, project: &ProjectHash, row: &RowSummary, deadline: &Deadline) -> Result<LabelRow, Error> {
-        let about = About { kind: Kind::Create, action: "create the label row", project: Some(project) };
+        let about = About { kind: Kind::Create, action: "create the label row", place: Some(&Place::Project(project.clone())) };
         let payload = json!({"multi_request": true, "get_signed_url": true, "branch_name": row.branch_name});
         let query = ("labelrow", Method::Put, &[&row.data_hash], &payload);
         let is_it = |ids: RowIds| ids.data_hash.is_some_and(|found| found.eq_ignore_ascii_case(row.data_hash.as_str()));
@@ -131,7 +131,7 @@ impl Encord {
         with_links: bool,
         deadline: &Deadline,
     ) -> Result<Option<LabelRow>, Error> {
-        let about = About { kind: Kind::Row, action: "read the label row", project: Some(project) };
+        let about = About { kind: Kind::Row, action: "read the label row", place: Some(&Place::Project(project.clone())) };
         // A filter on features would come back as a deletion when the row is saved.
         let payload = json!({
             "get_signed_url": with_links, "multi_request": true,
@@ -152,7 +152,7 @@ impl Encord {
     /// # Errors
     /// [`Error::Malformed`] for a row that was opened with links: they must not be written into the row.
     pub fn save_row(&self, project: &ProjectHash, row: &LabelRow, deadline: &Deadline) -> Result<(), Error> {
-        let about = About { kind: Kind::Save, action: "save the label row", project: Some(project) };
+        let about = About { kind: Kind::Save, action: "save the label row", place: Some(&Place::Project(project.clone())) };
         if row.with_links() {
             return Err(Error::Malformed { action: about.action, cause: "the row holds signed links: read it again before a save".into() });
         }

@@ -73,7 +73,7 @@ pub struct Request<'a> {
     /// Absolute `https://` (or, for private addresses, `http://`) address, sent as written.
     pub url: &'a str,
     /// Header names and values.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(Cow<'static, str>, String)>,
     /// The body, if any.
     pub body: Option<&'a [u8]>,
     /// Bound on the whole exchange; the deadline cuts it further.
@@ -107,9 +107,14 @@ impl<'a> Request<'a> {
         Self { method: http::Method::POST, body: Some(body), ..Self::get(url) }
     }
 
+    /// A PUT of `body`, otherwise as [`Request::get`].
+    pub fn put(url: &'a str, body: &'a [u8]) -> Self {
+        Self { method: http::Method::PUT, body: Some(body), ..Self::get(url) }
+    }
+
     /// Adds a header.
-    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
+    pub fn header(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
         self
     }
 }
@@ -255,7 +260,7 @@ impl Client {
 
         let mut head = http::Request::builder().method(request.method.clone()).uri(&uri);
         for (name, value) in &request.headers {
-            let name = HeaderName::from_static(name);
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Fault::BadUrl("a header's name is not one".into()))?;
             let mut value =
                 HeaderValue::from_str(value).map_err(|_| Fault::BadUrl(format!("the value of header {name} is not plain text")))?;
             value.set_sensitive(true);

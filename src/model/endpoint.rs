@@ -110,7 +110,7 @@ impl Endpoint {
         request = request.header("traceparent", Trace::here().parent());
         request.timeout = self.settings.timeout;
         request.max_body = LARGEST_ANSWER;
-        request.headers.extend(self.key());
+        request.headers.extend(self.key().map(|(name, value)| (name.into(), value)));
         let start = Instant::now();
         let answer = self.client.send(&request, deadline);
         let status = answer.as_ref().map_or(0, |answer| answer.status);
@@ -136,7 +136,7 @@ impl Endpoint {
     pub(super) fn gives_sign_of_life(&self, bound: Duration) -> bool {
         let url = self.address.models();
         let mut request = http::Request::get(&url);
-        request.headers.extend(self.key());
+        request.headers.extend(self.key().map(|(name, value)| (name.into(), value)));
         request.timeout = bound;
         self.client.send(&request, &Deadline::after(bound)).is_ok_and(|answer| answer.status < 500)
     }

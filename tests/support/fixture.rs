@@ -36,6 +36,10 @@ pub struct Fixture {
     pub group: String,
     /// H.264 in MP4, 30 frames.
     pub video: String,
+    /// A storage folder for uploads.
+    pub folder: String,
+    /// An empty dataset of the project.
+    pub dataset: String,
 }
 
 /// The colour of the fixture's image.
@@ -69,8 +73,9 @@ impl Fixture {
         );
         let recipe = VideoRecipe { frames: VIDEO_FRAMES, ..VideoRecipe::default() };
         let video = add_video(&mut store, &project, "drive.mp4", &recipe, recipe.coloured());
+        let (folder, dataset) = (store.add_folder(), store.add_dataset(&project));
         drop(store);
-        Self { backend, key, project, image, group, video }
+        Self { backend, key, project, image, group, video, folder, dataset }
     }
 }
 

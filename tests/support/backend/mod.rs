@@ -6,6 +6,7 @@ mod check;
 mod rows;
 mod storage;
 mod store;
+mod uploads;
 mod v1;
 mod v2;
 
@@ -31,6 +32,13 @@ pub enum Call {
     DataLinks,
     SaveRow,
     Media,
+    /// A place for new bytes in a storage folder.
+    UploadLink,
+    /// The bytes themselves, at the media store.
+    Upload,
+    Register,
+    UploadJob,
+    LinkItem,
     Other,
 }
 
@@ -60,6 +68,8 @@ pub struct Behaviour {
     pub http_status_of_errors: bool,
     /// The media store answers `Range`; otherwise it always sends the whole file.
     pub ranges: bool,
+    /// How often an upload job says that it is pending before it is done.
+    pub pending_polls: usize,
     /// How long a media link works.
     pub link_life: Duration,
     /// How far the caller's clock may be off.
@@ -78,6 +88,7 @@ impl Default for Behaviour {
             links_in_rows: true,
             http_status_of_errors: false,
             ranges: true,
+            pending_polls: 1,
             link_life: Duration::from_secs(3600),
             signature_window: Duration::from_secs(300),
             clock_ahead: 0,
@@ -274,7 +285,7 @@ impl Inner {
             && let Some(gates) = self.gates.get()
         {
             *planned = None;
-            gates[usize::from(call == Call::Media)].refuse();
+            gates[usize::from(matches!(call, Call::Media | Call::Upload))].refuse();
         }
     }
 
@@ -308,9 +319,10 @@ struct MediaStore(Arc<Inner>);
 
 impl Handler for MediaStore {
     fn answer(&self, request: &Request) -> Reply {
-        let reply = self.0.with_faults(Call::Media, || storage::answer(&self.0, request));
-        self.0.record(Call::Media, request, &reply);
-        self.0.refuse_if_planned(Call::Media);
+        let call = if request.method == "PUT" { Call::Upload } else { Call::Media };
+        let reply = self.0.with_faults(call, || storage::answer(&self.0, request));
+        self.0.record(call, request, &reply);
+        self.0.refuse_if_planned(call);
         reply
     }
 
@@ -327,7 +339,7 @@ fn kind_of(request: &Request) -> Call {
         return Call::Ontology;
     }
     if request.path.starts_with("/v2/public/storage/") {
-        return Call::StorageItem;
+        return uploads::kind_of(request).unwrap_or(Call::StorageItem);
     }
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     match (body["query_type"].as_str(), body["query_method"].as_str()) {
@@ -336,6 +348,7 @@ fn kind_of(request: &Request) -> Call {
         (Some("labelrow"), Some("GET")) => Call::GetRow,
         (Some("labelrow"), Some("POST")) => Call::SaveRow,
         (Some("datasetdata"), Some("GET")) => Call::DataLinks,
+        (Some("datasetlinkitems"), Some("POST")) => Call::LinkItem,
         _ => Call::Other,
     }
 }

@@ -10,18 +10,27 @@ use crate::support::server::{Reply, Request};
 impl Inner {
     /// A link that works for a while and only as it stands.
     pub(super) fn sign_link(&self, path: &str) -> String {
+        self.sign("GET", path)
+    }
+
+    /// As `sign_link`, to put a file there.
+    pub(super) fn sign_upload(&self, path: &str) -> String {
+        self.sign("PUT", path)
+    }
+
+    fn sign(&self, method: &str, path: &str) -> String {
         let life = self.behaviour().link_life.as_secs() as i64;
         let expires = time::OffsetDateTime::now_utc().unix_timestamp() + life;
         let base = self.media_url.get().map_or("", String::as_str);
         let encoded: Vec<String> = path.split('/').map(encode_segment).collect();
         let path = encoded.join("/");
-        let mac = self.link_mac(&path, expires).finalize().into_bytes();
+        let mac = self.link_mac(method, &path, expires).finalize().into_bytes();
         format!("{base}{path}?expires={expires}&sig={}", hex(&mac))
     }
 
-    fn link_mac(&self, path: &str, expires: i64) -> Hmac<Sha256> {
+    fn link_mac(&self, method: &str, path: &str, expires: i64) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.link_key).expect("any length of key will do");
-        mac.update(format!("{path}\n{expires}").as_bytes());
+        mac.update(format!("{method}\n{path}\n{expires}").as_bytes());
         mac
     }
 }
@@ -36,16 +45,18 @@ fn refused(status: u16, code: &str, message: &str) -> Reply {
 }
 
 pub(super) fn answer(inner: &Inner, request: &Request) -> Reply {
-    if !matches!(request.method.as_str(), "GET" | "HEAD") {
-        return refused(403, "AccessDenied", "The link was signed for another method.");
-    }
+    let method = match request.method.as_str() {
+        "GET" | "HEAD" => "GET",
+        "PUT" => "PUT",
+        _ => return refused(403, "AccessDenied", "The link was signed for another method."),
+    };
     // A store takes exactly one kind of proof; a key of another service does not belong here at all.
     if request.header("authorization").is_some() || request.header("signature").is_some() {
         return refused(400, "InvalidArgument", "Only one auth mechanism allowed.");
     }
     let expires: i64 = request.query("expires").and_then(|text| text.parse().ok()).unwrap_or(0);
     let signature = request.query("sig").and_then(unhex).unwrap_or_default();
-    if inner.link_mac(&request.path, expires).verify_slice(&signature).is_err() {
+    if inner.link_mac(method, &request.path, expires).verify_slice(&signature).is_err() {
         return refused(403, "SignatureDoesNotMatch", "The request signature does not match.");
     }
     if expires < time::OffsetDateTime::now_utc().unix_timestamp() {
@@ -55,6 +66,9 @@ pub(super) fn answer(inner: &Inner, request: &Request) -> Reply {
         .next()
         .map(|(_, value)| value.into_owned())
         .unwrap_or_default();
+    if method == "PUT" {
+        return put(inner, request, &path);
+    }
     let Some(file) = inner.store.lock().unwrap().files.get(&path).cloned() else {
         return refused(404, "NoSuchKey", "The specified key does not exist.");
     };
@@ -80,6 +94,16 @@ pub(super) fn answer(inner: &Inner, request: &Request) -> Reply {
             Reply { status: 206, body, ..base }.header("content-range", format!("bytes {first}-{last}/{size}"))
         }
     }
+}
+
+/// Takes a file, if it comes with the headers that the link was handed out with.
+fn put(inner: &Inner, request: &Request, path: &str) -> Reply {
+    if request.header("x-ms-blob-type") != Some("BlockBlob") {
+        return refused(400, "MissingRequiredHeader", "x-ms-blob-type");
+    }
+    let mime = request.header("content-type").unwrap_or("application/octet-stream");
+    inner.store.lock().unwrap().put_file(path, mime, request.body.clone());
+    Reply::new(201, "application/xml", Vec::new())
 }
 
 #[derive(Debug, PartialEq)]

@@ -77,6 +77,10 @@ pub struct Item {
     pub content: Content,
     /// UUID of the storage item behind it.
     pub backing: String,
+    /// The storage folder of that.
+    pub folder: String,
+    /// As the uploader gave it.
+    pub metadata: Value,
     /// Label row, once it was opened.
     pub label: Option<String>,
     /// How many rows are listed for it: 1, unless a fault is to be provoked.
@@ -88,6 +92,11 @@ pub struct Item {
 }
 
 impl Item {
+    /// Whether no bytes have been registered for it yet.
+    pub fn is_placeholder(&self) -> bool {
+        matches!(&self.content, Content::Image(still) if still.width == 0)
+    }
+
     pub fn frames(&self) -> u64 {
         match &self.content {
             Content::Image(_) | Content::Other(..) => 1,
@@ -120,6 +129,14 @@ pub struct Store {
     pub files: IndexMap<String, StoredFile>,
     /// Label hash → row as stored, without signed links.
     pub rows: IndexMap<String, Value>,
+    /// Folders that may be uploaded to.
+    pub folders: Vec<String>,
+    /// Dataset → the project that takes its data items.
+    pub datasets: IndexMap<String, String>,
+    /// Storage items that were made by an upload, by UUID.
+    pub uploads: IndexMap<String, super::uploads::Upload>,
+    /// Upload jobs by UUID.
+    pub jobs: IndexMap<String, super::uploads::Job>,
     /// What was accepted in saves but deserves a look.
     pub remarks: Vec<String>,
     made: u64,
@@ -156,11 +173,16 @@ impl Store {
 
     /// Puts a file into the media store; returns its path.
     pub fn add_file(&mut self, name: &str, mime: &str, bytes: impl Into<Arc<[u8]>>) -> String {
-        let bytes = bytes.into();
         let path = format!("/cord-data/{}/{name}", self.uuid());
-        let etag = hex(&Sha256::digest(&bytes)[..16]);
-        self.files.insert(path.clone(), StoredFile { bytes, mime: mime.to_owned(), etag });
+        self.put_file(&path, mime, bytes);
         path
+    }
+
+    /// Puts a file at a path.
+    pub fn put_file(&mut self, path: &str, mime: &str, bytes: impl Into<Arc<[u8]>>) {
+        let bytes = bytes.into();
+        let etag = hex(&Sha256::digest(&bytes)[..16]);
+        self.files.insert(path.to_owned(), StoredFile { bytes, mime: mime.to_owned(), etag });
     }
 
     pub fn add_image(&mut self, project: &str, title: &str, mime: &str, (width, height): (u32, u32), bytes: Vec<u8>) -> String {
@@ -193,6 +215,8 @@ impl Store {
             title: title.to_owned(),
             content,
             backing: self.uuid(),
+            folder: "5f6c8c4e-0c53-4b2e-9f64-0a1f8a8f9a10".into(),
+            metadata: Value::Object(Map::new()),
             label: None,
             listed: 1,
             listing_extra: Map::new(),
@@ -222,6 +246,10 @@ impl Store {
     pub fn forget_rows(&mut self) {
         self.rows.clear();
         self.remarks.clear();
+        let datasets = &self.datasets;
+        self.items.retain(|_, item| !datasets.contains_key(&item.dataset));
+        self.uploads.clear();
+        self.jobs.clear();
         for item in self.items.values_mut() {
             item.label = None;
         }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::auth::{self, Refused};
 use super::store::{Content, Store};
-use super::{Inner, check, rows};
+use super::{Inner, check, rows, uploads};
 use crate::support::server::{Reply, Request};
 
 /// An error of the envelope: status, code, payload.
@@ -20,7 +20,7 @@ impl Refusal {
     }
 }
 
-type Outcome = Result<Value, Refusal>;
+pub(super) type Outcome = Result<Value, Refusal>;
 
 pub(super) fn answer(inner: &Inner, request: &Request) -> Reply {
     if request.method != "POST" {
@@ -52,10 +52,12 @@ fn respond(inner: &Inner, request: &Request) -> Outcome {
     let (Some(uid), Some(payload)) = (values.get("uid"), values.get("payload")) else {
         return Err(invalid("values needs uid and payload, null where unused"));
     };
-    // Every call known here is about a project; the headers say which.
+    // Every call known here is about a project or a dataset; the headers say which.
+    let resource = request.header("resourceid").unwrap_or_default();
     let project = match request.header("resourcetype") {
-        Some("project") => request.header("resourceid").unwrap_or_default(),
-        other => return Err(invalid(&format!("ResourceType is {other:?}, not project"))),
+        Some("project") => resource,
+        Some("dataset") => return uploads::dataset(&mut store, &key, resource, (kind, method, payload)),
+        other => return Err(invalid(&format!("ResourceType is {other:?}, neither project nor dataset"))),
     };
     if !store.may_open(&key, project) {
         return Err(Refusal::new(403, "AUTHORISATION_ERROR"));

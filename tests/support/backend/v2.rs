@@ -2,17 +2,17 @@
 
 use serde_json::{Value, json};
 
-use super::Inner;
 use super::auth::{self, Refused};
 use super::store::{Content, Item, Store};
+use super::{Inner, uploads};
 use crate::support::server::{Reply, Request};
 
-fn refused(status: u16, message: &str) -> Reply {
+pub(super) fn refused(status: u16, message: &str) -> Reply {
     Reply::json(status, &json!({"message": message}))
 }
 
 pub(super) fn answer(inner: &Inner, request: &Request) -> Reply {
-    let store = inner.store.lock().unwrap();
+    let mut store = inner.store.lock().unwrap();
     let key = match auth::v2(&store, request, &inner.behaviour()) {
         Ok(key) => key,
         Err(Refused::UnknownKey) => return refused(401, "SSH key not found"),
@@ -34,6 +34,7 @@ pub(super) fn answer(inner: &Inner, request: &Request) -> Reply {
             }
             _ => refused(403, "You do not have access to this item, or it does not exist"),
         },
+        (method, ["storage", "folders", folder, rest @ ..]) => uploads::answer(inner, &mut store, request, (method, folder, rest)),
         ("POST", ["storage", "items", "get-bulk"]) => bulk(inner, &store, &key, &request.body),
         (_, ["projects" | "ontologies" | "storage", ..]) => Reply::json(405, &json!({"detail": "Method Not Allowed"})),
         _ => Reply::json(404, &json!({"detail": "Not Found"})),
@@ -107,7 +108,7 @@ fn find<'a>(store: &'a Store, key: &str, uuid: &str) -> Option<(&'a Item, Option
             return Some((item, Some(at)));
         }
     }
-    None
+    store.uploads.get(uuid).map(|upload| (&upload.item, None))
 }
 
 fn bulk(inner: &Inner, store: &Store, key: &str, body: &[u8]) -> Reply {
@@ -124,7 +125,7 @@ fn bulk(inner: &Inner, store: &Store, key: &str, body: &[u8]) -> Reply {
     Reply::json(200, &json!({"results": results, "nextPageToken": null}))
 }
 
-fn storage_item(inner: &Inner, item: &Item, image: Option<usize>, sign: bool) -> Value {
+pub(super) fn storage_item(inner: &Inner, item: &Item, image: Option<usize>, sign: bool) -> Value {
     // uuid, name, kind, file, mime, width, height
     let (uuid, name, kind, still) = match (&item.content, image) {
         (Content::Group(images), Some(at)) => (&images[at].0, &images[at].1, "image", Some(&images[at].2)),
@@ -138,16 +139,16 @@ fn storage_item(inner: &Inner, item: &Item, image: Option<usize>, sign: bool) ->
     let link = file.filter(|_| sign).map(|file| inner.sign_link(file));
     json!({
         "uuid": uuid,
-        "parent": "5f6c8c4e-0c53-4b2e-9f64-0a1f8a8f9a10",
+        "parent": item.folder,
         "itemType": kind,
         "name": name,
         "description": "",
-        "clientMetadata": null,
+        "clientMetadata": item.metadata.to_string(),
         "owner": "owner@example.com",
         "createdAt": "2026-01-05T09:00:00.000000",
         "lastEditedAt": "2026-01-05T09:00:00.000000",
         "isTombstone": false,
-        "isPlaceholder": false,
+        "isPlaceholder": item.is_placeholder(),
         "backedDataUnitsCount": 1,
         "storageLocation": "encord",
         "integrationHash": null,
