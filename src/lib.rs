@@ -19,6 +19,7 @@ pub mod journal;
 pub mod media;
 pub mod model;
 pub mod server;
+pub mod station;
 pub mod systemd;
 pub mod telemetry;
 pub mod trace;

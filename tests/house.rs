@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const LEAVES: [&str; 4] = ["ids", "deadline", "telemetry", "trace"];
 
 /// Each room with the rooms it may know besides the leaves.
-const MAY_KNOW: [(&str, &[&str]); 14] = [
+const MAY_KNOW: [(&str, &[&str]); 15] = [
     ("http", &[]),
     ("media", &["http"]),
     ("camera", &["media"]),
@@ -19,11 +19,12 @@ const MAY_KNOW: [(&str, &[&str]); 14] = [
     ("journal", &[]),
     ("agent", &["journal", "model", "encord", "media"]),
     ("server", &["agent"]),
+    ("station", &["camera", "encord", "http", "journal"]),
     ("systemd", &[]),
     // Builds the plain settings that the parts own.
     ("config", &["agent", "camera", "encord", "http", "journal", "media", "model", "server"]),
-    ("daemon", &["agent", "camera", "config", "encord", "http", "journal", "media", "model", "server", "systemd"]),
-    ("cli", &["agent", "camera", "config", "daemon", "encord", "http", "journal", "media", "model", "server", "systemd"]),
+    ("daemon", &["agent", "camera", "config", "encord", "http", "journal", "media", "model", "server", "station", "systemd"]),
+    ("cli", &["agent", "camera", "config", "daemon", "encord", "http", "journal", "media", "model", "server", "station", "systemd"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];

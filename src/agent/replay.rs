@@ -1,100 +1,23 @@
 //! Saves what waits in the journal: in order, with back-off, and at once when Encord is seen alive again.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
-use crate::journal::{Episode, Journal, Pending, State};
+use crate::journal::{Bell, Episode, Journal, Pending, Rounds, State};
 
 use super::deliver::Late;
 use super::editor::EditorAgent;
 use super::save::Saved;
 
-/// The first pause after a failed save; each further one doubles it up to `journal.retry_max`.
-const FIRST_PAUSE: Duration = Duration::from_secs(5);
-
-/// The thread that saves late. Dropping it ends the thread after the save it is in.
-pub struct Replay {
-    shared: Arc<Shared>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-#[derive(Default)]
-struct Shared {
-    ending: AtomicBool,
-    rung: Mutex<bool>,
-    bell: Condvar,
-}
-
-/// Lets others say that Encord answers again, so that waiting answers are saved at once.
-#[derive(Clone)]
-pub struct Bell(Arc<Shared>);
-
-impl Bell {
-    /// Encord was seen alive.
-    pub fn ring(&self) {
-        *self.0.rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.0.bell.notify_all();
-    }
-}
-
-impl Replay {
-    /// Starts the thread; the first pass is at once. `agent` gives the one now in force, which a reload may change.
-    pub fn start(journal: Arc<Journal>, agent: impl Fn() -> Arc<EditorAgent> + Send + 'static) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared::default());
-        let for_thread = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name("late-saves".into()).spawn(move || run(&journal, &agent, &for_thread))?;
-        Ok(Self { shared, thread: Some(thread) })
-    }
-
-    /// Begins no further save; returns at once.
-    pub fn end(&self) {
-        self.shared.ending.store(true, Ordering::SeqCst);
-        self.bell().ring();
-    }
-
-    /// The bell that starts a pass.
-    pub fn bell(&self) -> Bell {
-        Bell(Arc::clone(&self.shared))
-    }
-}
-
-impl Drop for Replay {
-    fn drop(&mut self) {
-        self.end();
-        if let Some(thread) = self.thread.take() {
-            // Its panic has been logged by the panic hook; there is nothing left to do for it.
-            let _ = thread.join();
-        }
-    }
-}
-
-fn run(journal: &Journal, agent: &dyn Fn() -> Arc<EditorAgent>, shared: &Shared) {
-    let longest = journal.settings().retry_max.max(Duration::from_millis(1));
-    let mut pause = FIRST_PAUSE.min(longest);
-    while !shared.ending.load(Ordering::SeqCst) {
-        let all_done = pass(journal, &agent(), shared);
-        pause = if all_done { FIRST_PAUSE.min(longest) } else { pause };
-        wait(shared, pause);
-        if !all_done {
-            pause = (pause * 2).min(longest);
-        }
-    }
-}
-
-/// Waits for the bell, at most `pause`. The pause also bounds how long another process's `pending retry` goes unseen.
-fn wait(shared: &Shared, pause: Duration) {
-    let mut rung = shared.rung.lock().unwrap_or_else(PoisonError::into_inner);
-    if !*rung {
-        rung = shared.bell.wait_timeout(rung, pause).unwrap_or_else(PoisonError::into_inner).0;
-    }
-    *rung = false;
+/// Starts the thread that saves late; the first pass is at once. `agent` gives the one now in force, which a reload may change.
+pub fn start(journal: Arc<Journal>, agent: impl Fn() -> Arc<EditorAgent> + Send + 'static) -> std::io::Result<Rounds> {
+    let longest = journal.settings().retry_max;
+    Rounds::start("late-saves", longest, move |bell| pass(&journal, &agent(), bell))
 }
 
 /// Tries all that waits, oldest first, until Encord cannot be reached; says whether it always could.
-fn pass(journal: &Journal, agent: &EditorAgent, shared: &Shared) -> bool {
+fn pass(journal: &Journal, agent: &EditorAgent, bell: &Bell) -> bool {
     let mut place = 0;
-    while !shared.ending.load(Ordering::SeqCst) {
+    while !bell.is_over() {
         let (number, entry) = match journal.next_waiting(place) {
             Ok(Some(found)) => found,
             Ok(None) => return true,

@@ -233,18 +233,7 @@ pub(super) enum Failure {
 
 /// Sorts a save's error (contract: what is kept as waiting, what as refused).
 pub(super) fn failure(error: &encord::Error) -> Failure {
-    use encord::Error as E;
-    match error {
-        E::Unreachable { .. } | E::Malformed { .. } | E::Clock { .. } | E::Deadline(_) => Failure::Unreached,
-        E::Key { .. }
-        | E::KeyRefused { .. }
-        | E::Forbidden { .. }
-        | E::NotInProject { .. }
-        | E::ManyRows { .. }
-        | E::Unsupported { .. }
-        | E::FrameOutOfRange { .. }
-        | E::Refused { .. } => Failure::Refused,
-    }
+    if error.may_pass() { Failure::Unreached } else { Failure::Refused }
 }
 
 #[cfg(test)]

@@ -513,11 +513,34 @@ pub struct Journal {
     pub retry_max: Span,
     /// Most answers that may wait.
     pub max_entries: Within<1, 1_000_000>,
+    /// Most pictures of cameras that may wait.
+    pub max_pictures: Within<1, 1_000_000>,
+    /// Most bytes that they may have together.
+    pub max_picture_bytes: Size,
+    /// What gives way when there is no room for another picture.
+    pub pictures_when_full: PicturesWhenFull,
+}
+
+/// `journal.pictures_when_full`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PicturesWhenFull {
+    /// The oldest pictures.
+    DropOldest,
+    /// The new one.
+    Refuse,
 }
 
 impl Default for Journal {
     fn default() -> Self {
-        Self { path: "/var/lib/edgelabel/journal.db".into(), retry_max: Span::seconds(60), max_entries: Within(10_000) }
+        Self {
+            path: "/var/lib/edgelabel/journal.db".into(),
+            retry_max: Span::seconds(60),
+            max_entries: Within(10_000),
+            max_pictures: Within(1000),
+            max_picture_bytes: Size(1 << 30),
+            pictures_when_full: PicturesWhenFull::DropOldest,
+        }
     }
 }
 

@@ -196,7 +196,17 @@ impl Config {
     /// Settings for [`journal::Journal`].
     pub fn journal(&self) -> journal::Settings {
         let written = &self.file.journal;
-        journal::Settings { path: written.path.0.clone(), retry_max: written.retry_max.0, max_entries: written.max_entries.0 as usize }
+        journal::Settings {
+            path: written.path.0.clone(),
+            retry_max: written.retry_max.0,
+            max_entries: written.max_entries.0 as usize,
+            max_pictures: written.max_pictures.0 as usize,
+            max_picture_bytes: written.max_picture_bytes.0,
+            when_full: match written.pictures_when_full {
+                file::PicturesWhenFull::DropOldest => journal::WhenFull::DropOldest,
+                file::PicturesWhenFull::Refuse => journal::WhenFull::Refuse,
+            },
+        }
     }
 
     /// Settings of the HTTPS door.

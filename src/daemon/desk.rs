@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::agent::editor::EditorAgent;
-use crate::agent::replay::Bell;
 use crate::agent::report::{Report, outcome_word};
 use crate::agent::{Error, Kind, Outcome, Trigger};
 use crate::config::Config;
-use crate::journal::{Episode, Journal};
+use crate::journal::{Bell, Episode, Journal};
 use crate::model;
 use crate::telemetry::{Metrics, Step};
 
@@ -24,7 +23,7 @@ pub(super) struct Desk {
     journal: Arc<Journal>,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
-    bell: OnceLock<Bell>,
+    bells: OnceLock<Vec<Bell>>,
     pub(super) gallery: Gallery,
 }
 
@@ -36,15 +35,15 @@ impl Desk {
             journal,
             metrics,
             health,
-            bell: OnceLock::new(),
+            bells: OnceLock::new(),
             gallery: Gallery::default(),
         }
     }
 
-    /// The bell to ring when Encord is seen alive.
-    pub(super) fn set_bell(&self, bell: Bell) {
-        // Set once, right after both exist; a second time would change nothing.
-        let _ = self.bell.set(bell);
+    /// The bells to ring when Encord is seen alive.
+    pub(super) fn set_bells(&self, bells: Vec<Bell>) {
+        // Set once, right after all exist; a second time would change nothing.
+        let _ = self.bells.set(bells);
     }
 
     pub(super) fn parts(&self) -> Arc<Parts> {
@@ -115,8 +114,8 @@ impl Desk {
             }
         }
         let encord_answered = matches!(verdict, Ok(Outcome::Saved { .. } | Outcome::Kept { .. }));
-        if encord_answered && let Some(bell) = self.bell.get() {
-            bell.ring();
+        if encord_answered {
+            self.bells.get().into_iter().flatten().for_each(Bell::ring);
         }
     }
 

@@ -17,11 +17,12 @@ use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::agent::Pool;
-use crate::agent::replay::Replay;
+use crate::agent::replay;
 use crate::config::{Config, Env, Invalid};
 use crate::deadline::Deadline;
-use crate::journal::{Journal, Owner};
+use crate::journal::{Journal, Owner, Rounds};
 use crate::server::{Admin, Listeners, Server};
+use crate::station;
 use crate::systemd::{self, Watchdog};
 use crate::telemetry::{LogControl, Metrics};
 
@@ -120,7 +121,10 @@ struct Daemon {
     server: Arc<Server>,
     view: Arc<View>,
     journal: Arc<Journal>,
-    replay: Replay,
+    /// Saves what waits to be saved.
+    replay: Rounds,
+    /// Delivers the pictures that wait.
+    courier: Rounds,
     watchdog: Option<tokio::task::JoinHandle<()>>,
     /// Answers for as long as it lives.
     _admin: Admin,
@@ -147,8 +151,14 @@ impl Daemon {
         let desk = Arc::new(Desk::new(parts, Arc::clone(&journal), Arc::clone(&metrics), Arc::clone(&health)));
         desk.gallery.switch(config.file.admin.thumbnails);
         let for_replay = Arc::clone(&desk);
-        let replay = Replay::start(Arc::clone(&journal), move || for_replay.agent())?;
-        desk.set_bell(replay.bell());
+        let replay = replay::start(Arc::clone(&journal), move || for_replay.agent())?;
+        journal.tidy_pictures();
+        let for_courier = Arc::clone(&desk);
+        let courier = station::start_courier(Arc::clone(&journal), move || {
+            let parts = for_courier.parts();
+            (parts.encord.clone(), parts.store.clone())
+        })?;
+        desk.set_bells(vec![replay.bell(), courier.bell()]);
         let for_pool = Arc::clone(&desk);
         let pool = Arc::new(Pool::new(config.pool(), move |trigger, waited| for_pool.handle(trigger, waited))?);
 
@@ -183,6 +193,7 @@ impl Daemon {
             view,
             journal,
             replay,
+            courier,
             watchdog,
             _admin: admin,
             _owner: owner,
@@ -226,6 +237,7 @@ impl Daemon {
         systemd::stopping("finishing the running triggers", self.shutdown_grace + LAST_ANSWERS);
         self.view.draining.store(true, Ordering::SeqCst);
         self.replay.end();
+        self.courier.end();
         self.server.drain();
         self.pool.drain();
         let (pool, grace) = (Arc::clone(&self.pool), self.shutdown_grace);
@@ -236,8 +248,8 @@ impl Daemon {
         if let Some(watchdog) = self.watchdog {
             watchdog.abort();
         }
-        let (replay, journal, media) = (self.replay, self.journal, self.desk.parts().media.clone());
-        tokio::task::spawn_blocking(move || drop(replay)).await?;
+        let (late, journal, media) = ((self.replay, self.courier), self.journal, self.desk.parts().media.clone());
+        tokio::task::spawn_blocking(move || drop(late)).await?;
         tokio::task::spawn_blocking(move || media.close()).await?;
         if let Err(error) = journal.checkpoint() {
             tracing::warn!(%error, "the journal could not be tidied; nothing is lost");

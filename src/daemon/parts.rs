@@ -6,6 +6,7 @@ use crate::agent::Saves;
 use crate::agent::editor::EditorAgent;
 use crate::config::Config;
 use crate::encord::{self, Encord};
+use crate::http;
 use crate::journal::Journal;
 use crate::media::{self, Media};
 use crate::model::{self, Models};
@@ -17,6 +18,8 @@ pub(super) struct Parts {
     pub(super) media: Media,
     pub(super) encord: Encord,
     pub(super) models: Models,
+    /// For what is uploaded.
+    pub(super) store: http::Client,
     saves: Arc<Saves>,
     made_of: MadeOf,
 }
@@ -39,6 +42,10 @@ impl Parts {
             Some(old) => old.media.clone(),
             None => Media::new(made_of.media.clone())?,
         };
+        let store = match before.filter(|old| old.made_of.media.http == made_of.media.http) {
+            Some(old) => old.store.clone(),
+            None => http::Client::new(&made_of.media.http)?,
+        };
         let models = match before.filter(|old| old.made_of.models == made_of.models) {
             Some(old) => old.models.clone(),
             None => {
@@ -50,7 +57,7 @@ impl Parts {
         let saves = before.map(|old| Arc::clone(&old.saves)).unwrap_or_default();
         let agent =
             EditorAgent::new(config.agents(), encord.clone(), media.clone(), models.clone(), Arc::clone(journal), Arc::clone(&saves));
-        Ok(Self { agent: Arc::new(agent), media, encord, models, saves, made_of })
+        Ok(Self { agent: Arc::new(agent), media, encord, models, store, saves, made_of })
     }
 }
 

@@ -98,6 +98,7 @@ impl View {
     fn dependencies(&self) -> std::collections::BTreeMap<String, Dependency> {
         self.note_certificate();
         self.note_journal();
+        self.note_pictures();
         self.health.note("cache", self.desk.parts().media.cache_problem().map_or(Ok(()), Err));
         let shown = |state: super::health::State| Dependency { status: state.status.into(), reason: state.reason, since: state.since };
         self.health.all().into_iter().map(|(name, state)| (name.to_owned(), shown(state))).collect()
@@ -115,6 +116,21 @@ impl View {
                 self.health.note(ASIDE, Err(told));
             }
             None if self.health.is_degraded(ASIDE) => self.health.note(ASIDE, Ok(())),
+            None => {}
+        }
+    }
+
+    /// Pictures that could not be delivered yet say why; refused ones wait for somebody to look at them.
+    fn note_pictures(&self) {
+        const PICTURES: &str = "pictures";
+        let captures = self.journal.captures().unwrap_or_default();
+        let mut failed = captures.iter().filter(|capture| !capture.error.is_empty());
+        match failed.next() {
+            Some(first) => {
+                let told = format!("{} wait to be delivered (edgelabel pending): {}", captures.len(), first.error);
+                self.health.note(PICTURES, Err(told));
+            }
+            None if self.health.is_degraded(PICTURES) => self.health.note(PICTURES, Ok(())),
             None => {}
         }
     }
@@ -146,6 +162,10 @@ impl View {
         let pending = self.journal.pending().unwrap_or_default();
         let count = |state: State| pending.iter().filter(|entry| entry.state == state).count() as u64;
         let oldest = pending.iter().filter(|entry| entry.state == State::Waiting).map(|entry| entry.since).min();
+        let captures = self.journal.captures().unwrap_or_default();
+        let pictures = |state: State| captures.iter().filter(move |capture| capture.state == state);
+        let oldest_picture = pictures(State::Waiting).map(|capture| capture.since).min();
+        let age = |since: time::OffsetDateTime| (time::OffsetDateTime::now_utc() - since).as_seconds_f64().max(0.0);
         let certificate = self.server.certificate();
         let parts = self.desk.parts();
         let requests = parts.encord.requests();
@@ -155,7 +175,10 @@ impl View {
             triggers_overdue: stats.overdue as u64,
             journal_waiting: count(State::Waiting),
             journal_refused: count(State::Refused),
-            journal_oldest_seconds: oldest.map_or(0.0, |since| (time::OffsetDateTime::now_utc() - since).as_seconds_f64().max(0.0)),
+            journal_oldest_seconds: oldest.map_or(0.0, age),
+            pictures_waiting: pictures(State::Waiting).count() as u64,
+            pictures_refused: pictures(State::Refused).count() as u64,
+            pictures_oldest_seconds: oldest_picture.map_or(0.0, age),
             cache_bytes: parts.media.cache_bytes(),
             upstream: vec![("encord", parts.encord.statuses()), ("media", parts.media.statuses())],
             encord_calls: Kind::ALL

@@ -106,3 +106,20 @@ pub enum Error {
     #[error(transparent)]
     Deadline(#[from] Expired),
 }
+
+impl Error {
+    /// Whether the same call may succeed later without anybody's help.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Malformed { .. } | Self::Clock { .. } | Self::Deadline(_) => true,
+            Self::Key { .. }
+            | Self::KeyRefused { .. }
+            | Self::Forbidden { .. }
+            | Self::NotInProject { .. }
+            | Self::ManyRows { .. }
+            | Self::Unsupported { .. }
+            | Self::FrameOutOfRange { .. }
+            | Self::Refused { .. } => false,
+        }
+    }
+}

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
@@ -48,7 +48,7 @@ pub struct Picture {
 }
 
 /// A storage item that has no bytes yet, and where they go.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Berth {
     /// What it will be.
@@ -60,7 +60,7 @@ pub struct Berth {
     upload_headers: BTreeMap<String, String>,
 }
 
-/// A link as it stands in an answer: never shown, not even in a complaint.
+/// A link as it stands in an answer: never shown, not even in a complaint. It is written whole into the journal only.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 struct Link(SignedUrl);
@@ -70,6 +70,12 @@ impl TryFrom<String> for Link {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         text.parse().map(Self).map_err(|_| "no link")
+    }
+}
+
+impl Serialize for Link {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.expose().as_str())
     }
 }
 
@@ -117,18 +123,6 @@ struct DataRow {
 }
 
 impl Encord {
-    /// All steps, one after the other. The bytes go to the store by a client of their own: it may need other trust anchors.
-    ///
-    /// # Errors
-    /// The first step that fails.
-    pub fn upload(&self, shelf: &Shelf, picture: &Picture, store: &http::Client, deadline: &Deadline) -> Result<Arrived, Error> {
-        let berth = self.berth(&shelf.folder, deadline)?;
-        self.fill(&berth, &picture.jpeg, store, deadline)?;
-        self.register(&shelf.folder, &berth, picture, deadline)?;
-        let data = self.attach(&shelf.dataset, &berth.item, &picture.title, deadline)?;
-        Ok(Arrived { item: berth.item, data })
-    }
-
     /// Asks for a berth. One that is never filled is an empty item in nobody's way.
     pub fn berth(&self, folder: &FolderUuid, deadline: &Deadline) -> Result<Berth, Error> {
         let place = Place::Folder(folder.clone());
@@ -193,7 +187,7 @@ impl Encord {
             Ok(()) => Ok(()),
             Err(Failed::Error(error @ (Error::Unreachable { .. } | Error::Refused { .. } | Error::Malformed { .. }))) => {
                 // It may have been heard, this time or before.
-                if self.is_registered(about, &berth.item, deadline)? { Ok(()) } else { Err(error) }
+                if self.is_registered(folder, &berth.item, deadline)? { Ok(()) } else { Err(error) }
             }
             Err(failed) => Err(missing_is_forbidden(failed, about)),
         }
@@ -240,7 +234,10 @@ impl Encord {
         }
     }
 
-    fn is_registered(&self, about: About<'_>, item: &ItemUuid, deadline: &Deadline) -> Result<bool, Error> {
+    /// Whether an item is more than a berth.
+    pub fn is_registered(&self, folder: &FolderUuid, item: &ItemUuid, deadline: &Deadline) -> Result<bool, Error> {
+        let place = Place::Folder(folder.clone());
+        let about = About { kind: Kind::Upload, action: "register the picture", place: Some(&place) };
         let path = format!("/v2/public/storage/items/{item}?signUrl=false");
         match self.inner.caller.v2(about, &path, deadline, |json| read_json::<Stored>(json.get())) {
             Ok(stored) => Ok(!stored.is_placeholder),

@@ -1,9 +1,13 @@
-//! What must survive a crash: the answers that wait to be saved, and the history of triggers. One SQLite file,
-//! write-ahead log, every commit synced (`synchronous=FULL`): what is in it is on the disk.
+//! What must survive a crash: the answers that wait to be saved, the pictures that wait to be delivered, and the history of
+//! triggers. One SQLite file, write-ahead log, every commit synced (`synchronous=FULL`): what is in it is on the disk. The
+//! pictures themselves are files beside it.
 
+mod captures;
 mod history;
 mod owner;
 mod pending;
+mod pictures;
+mod rounds;
 mod schema;
 mod tally;
 
@@ -13,9 +17,12 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+pub use captures::{Capture, Hold};
 pub use history::{Episode, KEPT_EPISODES};
 pub use owner::{Owner, Taken};
 pub use pending::{Pending, State};
+pub use pictures::Held;
+pub use rounds::{Bell, Rounds};
 
 /// What the configuration says about the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +33,21 @@ pub struct Settings {
     pub retry_max: Duration,
     /// Most answers that may wait; beyond, a trigger whose save fails is answered as failed.
     pub max_entries: usize,
+    /// Most pictures that may wait.
+    pub max_pictures: usize,
+    /// Most bytes that they may have together.
+    pub max_picture_bytes: u64,
+    /// What becomes of a picture for which there is no room.
+    pub when_full: WhenFull,
+}
+
+/// What gives way when there is no room for another picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// The oldest pictures that nobody is delivering.
+    DropOldest,
+    /// The new one.
+    Refuse,
 }
 
 /// Why the journal could not do its work.
@@ -65,8 +87,28 @@ pub enum Error {
         /// The entry's id.
         id: String,
     },
+    /// There is no room for another picture.
+    #[error(
+        "journal {path} has no room for a picture of {bytes} bytes: {waiting} wait, with {waiting_bytes} bytes (journal.max_pictures, journal.max_picture_bytes)"
+    )]
+    NoRoom {
+        /// The database file.
+        path: PathBuf,
+        /// Of the new picture.
+        bytes: u64,
+        /// Pictures that wait.
+        waiting: usize,
+        /// Theirs.
+        waiting_bytes: u64,
+    },
+    /// Somebody is in the middle of delivering this picture.
+    #[error("picture {id:?} is being delivered at this moment: look again with `edgelabel pending list` in half a minute")]
+    BeingDelivered {
+        /// The picture's id.
+        id: String,
+    },
     /// No entry has this id.
-    #[error("no answer {id:?} waits in the journal; `edgelabel pending list` shows those that do")]
+    #[error("no answer or picture {id:?} waits in the journal; `edgelabel pending list` shows those that do")]
     NoSuchEntry {
         /// The id asked for.
         id: String,
@@ -169,13 +211,22 @@ impl Journal {
 }
 
 #[cfg(test)]
+impl Settings {
+    /// Room for three of everything.
+    fn small(path: PathBuf) -> Self {
+        let when_full = WhenFull::DropOldest;
+        Self { path, retry_max: Duration::from_secs(60), max_entries: 3, max_pictures: 3, max_picture_bytes: 3000, when_full }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
     fn journal(folder: &tempfile::TempDir) -> Journal {
-        Journal::new(Settings { path: folder.path().join("state/journal.db"), retry_max: Duration::from_secs(60), max_entries: 3 })
+        Journal::new(Settings::small(folder.path().join("state/journal.db")))
     }
 
     fn entry(id: &str) -> Pending {
@@ -334,8 +385,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.db");
         std::fs::write(&path, [0xa5; 9000]).unwrap();
-        let settings = Settings { path: path.clone(), retry_max: Duration::from_secs(60), max_entries: 3 };
-        let error = Journal::to_inspect(settings).pending().unwrap_err();
+        let error = Journal::to_inspect(Settings::small(path.clone())).pending().unwrap_err();
         assert!(matches!(&error, Error::File { .. }), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), [0xa5; 9000]);
     }

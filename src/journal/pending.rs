@@ -157,11 +157,15 @@ fn seconds(span: Duration) -> i64 {
     i64::try_from(span.as_secs()).unwrap_or(i64::MAX / 2)
 }
 
-fn state_text(state: State) -> &'static str {
+pub(super) fn state_text(state: State) -> &'static str {
     match state {
         State::Waiting => "waiting",
         State::Refused => "refused",
     }
+}
+
+pub(super) fn state_of(text: &str) -> State {
+    if text == "refused" { State::Refused } else { State::Waiting }
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Pending> {
@@ -173,7 +177,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Pending> {
         frame: row.get::<_, i64>(3)? as u64,
         agent: row.get(4)?,
         payload: row.get(5)?,
-        state: if row.get::<_, String>(6)? == "refused" { State::Refused } else { State::Waiting },
+        state: state_of(&row.get::<_, String>(6)?),
         since: time::OffsetDateTime::from_unix_timestamp(row.get(7)?).unwrap_or(time::OffsetDateTime::UNIX_EPOCH),
         attempts: row.get(8)?,
         error: row.get(9)?,

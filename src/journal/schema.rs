@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode};
 use super::Error;
 
 /// Steps that lead from each schema to the next; `user_version` says which have been taken.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     "
     CREATE TABLE pending (
         number   INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -35,6 +35,29 @@ const STEPS: [&str; 3] = [
     "CREATE TABLE IF NOT EXISTS tokens (model TEXT PRIMARY KEY, day INTEGER NOT NULL, tokens INTEGER NOT NULL) STRICT;",
     // Until when the save that is under way may take, in seconds since 1970.
     "ALTER TABLE pending ADD COLUMN busy_until INTEGER NOT NULL DEFAULT 0;",
+    "
+    CREATE TABLE captures (
+        number   INTEGER PRIMARY KEY AUTOINCREMENT,
+        id       TEXT NOT NULL UNIQUE,
+        camera   TEXT NOT NULL,
+        folder   TEXT NOT NULL,
+        dataset  TEXT NOT NULL,
+        title    TEXT NOT NULL,
+        metadata TEXT NOT NULL,
+        bytes    INTEGER NOT NULL,
+        leg      TEXT NOT NULL,
+        state    TEXT NOT NULL CHECK (state IN ('waiting', 'refused')),
+        since    INTEGER NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        error    TEXT NOT NULL DEFAULT ''
+    ) STRICT;
+",
+];
+
+/// What is taken over from a broken journal, by table.
+const SALVAGED: [(&str, &str); 2] = [
+    ("pending", "id, project, data, frame, agent, payload, state, since, attempts, error"),
+    ("captures", "id, camera, folder, dataset, title, metadata, bytes, leg, state, since, attempts, error"),
 ];
 
 /// Opens the file, making or upgrading it. A file that is no sound database is kept aside under a name that says so.
@@ -91,6 +114,7 @@ fn try_open(path: &Path) -> Result<Connection, Failure> {
         fs::create_dir_all(folder).map_err(|error| Failure::Other(error.to_string()))?;
     }
     // Answers are customers' data: only the daemon's own user reads them. SQLite gives its side files the same mode.
+    let is_new = !path.exists();
     fs::OpenOptions::new()
         .create(true)
         .append(true)
@@ -98,6 +122,9 @@ fn try_open(path: &Path) -> Result<Connection, Failure> {
         .open(path)
         .and_then(|file| file.set_permissions(fs::Permissions::from_mode(0o600)))
         .map_err(|error| Failure::Other(error.to_string()))?;
+    if is_new {
+        owned_as_its_folder(path);
+    }
 
     let mut db = Connection::open(path)?;
     db.busy_timeout(Duration::from_secs(5))?;
@@ -109,6 +136,15 @@ fn try_open(path: &Path) -> Result<Connection, Failure> {
     }
     upgrade(&mut db, &STEPS)?;
     Ok(db)
+}
+
+/// Gives what root has made to the user whose folder it is in: a command run by root must not lock the daemon out.
+pub(super) fn owned_as_its_folder(path: &Path) {
+    use std::os::unix::fs::MetadataExt;
+    if let Some(Ok(folder)) = path.parent().map(fs::metadata) {
+        // Only root may, and for others it is so already.
+        let _ = std::os::unix::fs::chown(path, Some(folder.uid()), Some(folder.gid()));
+    }
 }
 
 /// Takes the steps that are still ahead, all of them or none.
@@ -124,23 +160,25 @@ fn upgrade(db: &mut Connection, steps: &[&str]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Takes over the waiting answers of a broken journal, as far as they can be read; says how many.
+/// Takes over what waits in a broken journal, as far as it can be read; says how many rows.
 fn salvage(aside: &Path, db: &Connection) -> usize {
-    const ALL: &str = "id, project, data, frame, agent, payload, state, since, attempts, error";
-    let copy = || -> rusqlite::Result<usize> {
-        let broken = Connection::open_with_flags(aside, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        let mut query = broken.prepare(&format!("SELECT {ALL} FROM pending ORDER BY number"))?;
-        let mut rows = query.query([])?;
-        let mut insert = db.prepare(&format!("INSERT OR IGNORE INTO pending({ALL}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"))?;
-        let mut taken = 0;
-        // The first row that cannot be read ends it; those before are whole.
-        while let Ok(Some(row)) = rows.next() {
-            let values = (0..10).map(|column| row.get::<_, rusqlite::types::Value>(column)).collect::<Result<Vec<_>, _>>()?;
-            taken += insert.execute(rusqlite::params_from_iter(values))?;
-        }
-        Ok(taken)
-    };
-    copy().unwrap_or(0)
+    SALVAGED.iter().map(|(table, columns)| salvage_table(aside, db, table, columns).unwrap_or(0)).sum()
+}
+
+fn salvage_table(aside: &Path, db: &Connection, table: &str, columns: &str) -> rusqlite::Result<usize> {
+    let broken = Connection::open_with_flags(aside, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let mut query = broken.prepare(&format!("SELECT {columns} FROM {table} ORDER BY number"))?;
+    let width = query.column_count();
+    let mut rows = query.query([])?;
+    let places = vec!["?"; width].join(", ");
+    let mut insert = db.prepare(&format!("INSERT OR IGNORE INTO {table}({columns}) VALUES ({places})"))?;
+    let mut taken = 0;
+    // The first row that cannot be read ends it; those before are whole.
+    while let Ok(Some(row)) = rows.next() {
+        let values = (0..width).map(|column| row.get::<_, rusqlite::types::Value>(column)).collect::<Result<Vec<_>, _>>()?;
+        taken += insert.execute(rusqlite::params_from_iter(values))?;
+    }
+    Ok(taken)
 }
 
 /// Corrupt journals that were kept aside and still lie beside the journal.

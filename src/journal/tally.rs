@@ -34,14 +34,12 @@ impl Journal {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::super::{Journal, Settings};
 
     #[test]
     fn the_largest_count_of_the_day_is_kept_and_yesterday_is_forgotten() {
         let folder = tempfile::tempdir().unwrap();
-        let open = || Journal::new(Settings { path: folder.path().join("journal.db"), retry_max: Duration::from_secs(60), max_entries: 3 });
+        let open = || Journal::new(Settings::small(folder.path().join("journal.db")));
         let journal = open();
         journal.keep_tokens(20_000, "", 70).unwrap();
         journal.keep_tokens(20_000, "local", 5).unwrap();

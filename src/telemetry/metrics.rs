@@ -66,6 +66,12 @@ pub struct Readings {
     pub journal_refused: u64,
     /// Seconds since the oldest waiting answer was written.
     pub journal_oldest_seconds: f64,
+    /// Pictures that wait to be delivered.
+    pub pictures_waiting: u64,
+    /// Pictures that Encord refused.
+    pub pictures_refused: u64,
+    /// Seconds since the oldest waiting picture was taken.
+    pub pictures_oldest_seconds: f64,
     /// Bytes in the media cache.
     pub cache_bytes: u64,
     /// Requests to others by HTTP status, 0 for no answer, for each party.
@@ -225,6 +231,9 @@ impl Readings {
         page.gauge("edgelabel_journal_waiting", "Answers that wait to be saved.", self.journal_waiting);
         page.gauge("edgelabel_journal_refused", "Answers that Encord refused.", self.journal_refused);
         page.gauge("edgelabel_journal_oldest_seconds", "Age of the oldest waiting answer.", self.journal_oldest_seconds);
+        page.gauge("edgelabel_pictures_waiting", "Pictures of cameras that wait to be delivered.", self.pictures_waiting);
+        page.gauge("edgelabel_pictures_refused", "Pictures of cameras that Encord refused.", self.pictures_refused);
+        page.gauge("edgelabel_pictures_oldest_seconds", "Age of the oldest waiting picture.", self.pictures_oldest_seconds);
         page.gauge("edgelabel_cache_bytes", "Bytes in the media cache.", self.cache_bytes);
         page.head("edgelabel_upstream_requests_total", "counter", "Requests to others by party and HTTP status.");
         for (party, statuses) in &self.upstream {

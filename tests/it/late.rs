@@ -13,7 +13,7 @@ use crate::support::faults::Fault;
 
 const ALWAYS: usize = usize::MAX;
 
-fn pending(daemon: &Daemon) -> Vec<Value> {
+pub fn pending(daemon: &Daemon) -> Vec<Value> {
     let shown = pending_command(daemon, &["pending", "list", "--json", "--config"]);
     assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
     serde_json::from_slice(&shown.stdout).unwrap()
@@ -23,7 +23,7 @@ fn pending_command(daemon: &Daemon, arguments: &[&str]) -> Output {
     daemon.setup.command(arguments).arg(daemon.setup.config_file()).output().unwrap()
 }
 
-fn wait_for(what: &str, limit: Duration, mut done: impl FnMut() -> bool) {
+pub fn wait_for(what: &str, limit: Duration, mut done: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !done() {
         assert!(begun.elapsed() < limit, "{what} has not happened within {limit:?}");

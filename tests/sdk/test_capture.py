@@ -12,6 +12,8 @@ CONFIG = """
 [encord]
 domain = "{domain}"
 ssh_key_file = "{key}"
+[journal]
+path = "journal.db"
 [[camera]]
 name = "gate"
 device = "/dev/video0"

@@ -1,0 +1,83 @@
+//! Delivers the pictures that wait: in order, with back-off, and at once when Encord is seen alive again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::deadline::Deadline;
+use crate::encord::Encord;
+use crate::http;
+use crate::journal::{Bell, Hold, Journal, Rounds, State};
+
+use super::{Failure, Leg, Route, finish};
+
+/// The time that one delivery may take, retries included.
+const BUDGET: Duration = Duration::from_secs(300);
+
+/// Starts the thread; the first pass is at once. `parties` gives Encord and its store as they are now in force, which a reload
+/// may change.
+pub fn start(journal: Arc<Journal>, parties: impl Fn() -> (Encord, http::Client) + Send + 'static) -> std::io::Result<Rounds> {
+    let longest = journal.settings().retry_max;
+    Rounds::start("courier", longest, move |bell| pass(&journal, &parties, bell))
+}
+
+/// Tries all that waits, oldest first, until Encord cannot be reached; says whether it always could.
+fn pass(journal: &Journal, parties: &dyn Fn() -> (Encord, http::Client), bell: &Bell) -> bool {
+    let mut place = 0;
+    while !bell.is_over() {
+        let next = journal.next_capture(place).and_then(|found| match found {
+            Some((number, id)) => journal.hold(&id).map(|hold| Some((number, id, hold))),
+            None => Ok(None),
+        });
+        let (number, id, hold) = match next {
+            Ok(Some(found)) => found,
+            Ok(None) => return true,
+            Err(error) => {
+                tracing::warn!(%error, "the journal cannot be read, so pictures wait");
+                return false;
+            }
+        };
+        place = number;
+        match hold {
+            // Whoever took it is at work on it.
+            Hold::Busy | Hold::Gone => {}
+            Hold::Lost(capture) => report(settle_lost(journal, &capture.id, &capture.leg)),
+            Hold::Mine(capture, held) => {
+                if capture.state != State::Waiting {
+                    continue;
+                }
+                let (encord, store) = parties();
+                // An end in the middle is no worse than a crash, and nobody waits for a large picture on a slow line.
+                let ending = bell.clone();
+                let deadline = Deadline::after(BUDGET).while_awaited(move || !ending.is_over());
+                match finish(Route { encord: &encord, store: &store }, journal, &capture, &held, &deadline) {
+                    Ok(arrived) => {
+                        tracing::info!(picture = %id, title = %capture.title, data = %arrived.data, "a picture that waited is delivered")
+                    }
+                    Err(failure) if failure.may_pass() => {
+                        tracing::warn!(picture = %id, cause = %failure, "a picture still waits to be delivered");
+                        return false;
+                    }
+                    Err(failure) => {
+                        tracing::error!(picture = %id, cause = %failure, "a picture cannot be delivered; it is kept as refused (edgelabel pending)");
+                    }
+                }
+            }
+        }
+    }
+    true
+}
+
+/// A file goes before its row: without one the picture is delivered, or somebody has removed it.
+fn settle_lost(journal: &Journal, id: &str, leg: &str) -> Result<(), crate::journal::Error> {
+    if Leg::word(leg) == "attached" {
+        return journal.remove_capture(id, None);
+    }
+    let cause = Failure::Unreadable("its file is gone".into());
+    journal.note_undelivered(id, State::Refused, &cause.to_string())
+}
+
+fn report(noted: Result<(), crate::journal::Error>) {
+    if let Err(error) = noted {
+        tracing::warn!(%error, "the journal cannot be written");
+    }
+}
