@@ -117,6 +117,11 @@ vm-test: deps $(TOOLS)/bin/cargo-deb $(TOOLS)/bin/promtool ## A real Debian mach
 vm-short: ## The cases of vm-test that every change must pass: install, first click, doctor, drain, socket, watchdog, purge
 	@$(MAKE) --no-print-directory vm-test SHORT=1
 
+.PHONY: image
+image: deps $(TOOLS)/bin/cargo-deb ## A disk to flash, of Debian packages, booted from UEFI to a saved label (as root; PACKAGED=1: of the package that deb left)
+	@scripts/deps package image
+	@scripts/suites image
+
 .PHONY: monitoring-test
 monitoring-test: $(TOOLS)/bin/promtool ## Alert rules and dashboard, judged by Prometheus' own tool
 	@scripts/suites monitoring
