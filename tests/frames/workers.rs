@@ -80,7 +80,7 @@ fn a_kept_sample_table_is_not_read_again() {
     // What is no table is no harm.
     let mut bytes = |spans: &[(u64, u64)], _: &Deadline| Ok(clips::cut(video, spans));
     let job = Job::Frame(frame_job(3, video.len()));
-    assert!(job::run(&pool, &Proofs::default(), &job, b"edgetab\x01nonsense", &mut bytes, &soon()).unwrap().index.is_some());
+    assert!(job::run(&pool, &Proofs::default(), &job, b"edgetab\x02nonsense", &mut bytes, &soon()).unwrap().index.is_some());
 }
 
 #[test]

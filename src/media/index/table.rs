@@ -296,6 +296,11 @@ impl Codec {
     pub(super) fn reorders(&self) -> bool {
         !matches!(self, Self::Vp8 | Self::Vp9 | Self::Av1 | Self::Mjpeg | Self::ProRes(_))
     }
+
+    /// Whether every picture is coded for itself.
+    pub(super) fn intra_only(&self) -> bool {
+        matches!(self, Self::Mjpeg | Self::ProRes(_))
+    }
 }
 
 /// Makes equal tickets ascend in decode order, for codecs that show pictures in the order they are coded in.

@@ -2,6 +2,8 @@
 
 mod block;
 mod ebml;
+#[cfg(test)]
+mod tests;
 mod tracks;
 
 use self::block::Lacing;
@@ -122,7 +124,7 @@ impl Walk<'_, '_> {
                 (SIMPLE_BLOCK, Some(size)) if self.fits(size) => {
                     let from = self.samples.len();
                     let key = self.block(self.at, size, track, codec)?;
-                    self.samples[from..].iter_mut().for_each(|sample| sample.sync = key);
+                    self.begin(from, key, codec);
                     self.skip(found);
                 }
                 (BLOCK_GROUP, Some(size)) if self.fits(size) => {
@@ -152,8 +154,16 @@ impl Walk<'_, '_> {
             self.skip(found);
         }
         self.at = end;
-        self.samples[from..].iter_mut().for_each(|sample| sample.sync = !refers);
+        self.begin(from, !refers, codec);
         Ok(())
+    }
+
+    /// Says whether decoding can begin at a block, whose samples begin at `from`. That speaks of its first frame: those laced
+    /// behind it rest on it, unless the codec's pictures never rest on others.
+    fn begin(&mut self, from: usize, key: bool, codec: Codec) {
+        for (place, sample) in self.samples[from..].iter_mut().enumerate() {
+            sample.sync = key && (place == 0 || codec.intra_only());
+        }
     }
 
     /// Adds the frames of a block of our track; whether its header calls it a place to begin.
@@ -185,7 +195,7 @@ impl Walk<'_, '_> {
             self.hidden.push(shown == 0);
             let pts = step.checked_mul(number).and_then(|later| pts.checked_add(later)).ok_or_else(unusable)?;
             let size_32 = u32::try_from(size).map_err(|_| unusable())?;
-            self.samples.push(Sample { offset, size: size_32, pts, sync: head.key, disposable: false });
+            self.samples.push(Sample { offset, size: size_32, pts, sync: false, disposable: false });
             offset += size;
         }
         Ok(head.key)
