@@ -183,10 +183,10 @@ impl Journal {
 
     /// Removes files that a crash left half written, and names whole ones that the journal does not know.
     pub fn tidy_pictures(&self) {
-        for id in self.pictures().tidy() {
+        let pictures = self.pictures();
+        for id in pictures.tidy() {
             if matches!(self.capture(&id), Err(Error::NoSuchEntry { .. })) {
-                let folder = self.settings.path.with_extension("pictures");
-                tracing::warn!(picture = %id, folder = %folder.display(), "this picture is not in the journal: deliver it with `edgelabel capture NAME --picture`, or remove it");
+                tracing::warn!(picture = %id, folder = %pictures.folder().display(), "this picture is not in the journal: deliver it with `edgelabel capture NAME --picture`, or remove it");
             }
         }
     }
@@ -196,7 +196,7 @@ impl Journal {
     }
 
     fn picture_error(&self, error: &std::io::Error) -> Error {
-        Error::File { path: self.settings.path.with_extension("pictures"), cause: error.to_string() }
+        Error::File { path: self.pictures().folder().to_owned(), cause: error.to_string() }
     }
 }
 

@@ -52,6 +52,11 @@ impl Pictures {
         Self(journal.with_extension("pictures"))
     }
 
+    /// The folder.
+    pub(super) fn folder(&self) -> &Path {
+        &self.0
+    }
+
     fn path(&self, id: &str, end: &str) -> PathBuf {
         self.0.join(format!("{id}.{end}"))
     }

@@ -1,17 +1,13 @@
 //! Delivers the pictures that wait: in order, with back-off, and at once when Encord is seen alive again.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::deadline::Deadline;
 use crate::encord::Encord;
 use crate::http;
 use crate::journal::{Bell, Hold, Journal, Rounds, State};
 
-use super::{Failure, Leg, Route, finish};
-
-/// The time that one delivery may take, retries included.
-const BUDGET: Duration = Duration::from_secs(300);
+use super::{Failure, Leg, PATIENCE, Route, finish};
 
 /// Starts the thread; the first pass is at once. `parties` gives Encord and its store as they are now in force, which a reload
 /// may change.
@@ -48,7 +44,7 @@ fn pass(journal: &Journal, parties: &dyn Fn() -> (Encord, http::Client), bell: &
                 let (encord, store) = parties();
                 // An end in the middle is no worse than a crash, and nobody waits for a large picture on a slow line.
                 let ending = bell.clone();
-                let deadline = Deadline::after(BUDGET).while_awaited(move || !ending.is_over());
+                let deadline = Deadline::after(PATIENCE).while_awaited(move || !ending.is_over());
                 match finish(Route { encord: &encord, store: &store }, journal, &capture, &held, &deadline) {
                     Ok(arrived) => {
                         tracing::info!(picture = %id, title = %capture.title, data = %arrived.data, "a picture that waited is delivered")
@@ -69,7 +65,7 @@ fn pass(journal: &Journal, parties: &dyn Fn() -> (Encord, http::Client), bell: &
 
 /// A file goes before its row: without one the picture is delivered, or somebody has removed it.
 fn settle_lost(journal: &Journal, id: &str, leg: &str) -> Result<(), crate::journal::Error> {
-    if Leg::word(leg) == "attached" {
+    if matches!(Leg::read(leg), Ok(Leg::Attached { .. })) {
         return journal.remove_capture(id, None);
     }
     let cause = Failure::Unreadable("its file is gone".into());

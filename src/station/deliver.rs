@@ -37,9 +37,17 @@ impl Leg {
         serde_json::to_string(self).unwrap_or_default()
     }
 
+    /// As it was written.
+    ///
+    /// # Errors
+    /// Something else was written.
+    pub fn read(written: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(written)
+    }
+
     /// For people: what has been done of what the journal keeps.
     pub fn word(written: &str) -> &'static str {
-        match serde_json::from_str(written) {
+        match Self::read(written) {
             Ok(Self::Taken) => "taken",
             Ok(Self::Berthed(_)) => "berthed",
             Ok(Self::Filled(_)) => "uploaded",
@@ -151,7 +159,7 @@ pub fn finish(route: Route<'_>, journal: &Journal, capture: &Capture, held: &Hel
 }
 
 fn carry(route: Route<'_>, journal: &Journal, capture: &Capture, held: &Held, deadline: &Deadline) -> Result<Arrived, Failure> {
-    let leg: Leg = serde_json::from_str(&capture.leg).map_err(|error| Failure::Unreadable(error.to_string()))?;
+    let leg = Leg::read(&capture.leg).map_err(|error| Failure::Unreadable(error.to_string()))?;
     let jpeg = held.jpeg().map_err(|error| Failure::Unreadable(error.to_string()))?;
     let metadata = serde_json::from_str(&capture.metadata).map_err(|error| Failure::Unreadable(error.to_string()))?;
     let picture = Picture { jpeg, title: capture.title.clone(), metadata };

@@ -4,6 +4,8 @@
 mod courier;
 mod deliver;
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 pub use courier::start as start_courier;
@@ -13,6 +15,9 @@ use crate::camera::{Settings, Shot};
 use crate::encord::{Picture, Shelf};
 use crate::ids::RequestId;
 use crate::journal::{Capture, State};
+
+/// The time that one delivery may take, retries included.
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What becomes of a camera's shot.
 pub fn picture_of(settings: &Settings, shot: Shot) -> Picture {

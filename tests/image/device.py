@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 
-from machine import Broken, accelerator
+from machine import Broken, connected, qemu
 
 # UEFI, of Debian's ovmf.
 CODE, VARIABLES = Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
@@ -46,22 +46,19 @@ class Device:
 
     def boot(self):
         self._boots += 1
-        accel = accelerator()
         monitor, serial = self.work / "monitor", self.work / "serial"
         for line in (monitor, serial):
             line.unlink(missing_ok=True)
         command = [
-            # A machine does not outlive the test that started it, however that ends.
-            "setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-machine", "q35", "-nodefaults", "-display", "none", "-smp", "2", "-m", "1024",
-            "-accel", accel + (",thread=multi" if accel == "tcg" else ""), "-cpu", "host" if accel == "kvm" else "max",
+            "-machine", "q35",
             "-drive", f"if=pflash,format=raw,readonly=on,file={CODE}", "-drive", f"if=pflash,format=raw,file={self.work}/variables",
-            "-drive", f"file={self.disk},format=raw,if=virtio,cache=unsafe", "-device", "qemu-xhci,id=usb", "-device", "virtio-rng-pci",
+            "-drive", f"file={self.disk},format=raw,if=virtio,cache=unsafe", "-device", "qemu-xhci,id=usb",
             "-nic", f"user,model=virtio-net-pci,hostfwd=tcp:127.0.0.1:{self.port}-:8443,hostfwd=tcp:127.0.0.1:{self.ssh_port}-:22",
             "-chardev", f"socket,id=serial,path={serial},server=on,wait=off,logfile={self._log}", "-serial", "chardev:serial",
             "-qmp", f"unix:{monitor},server=on,wait=off",
         ]  # fmt: skip
-        self.qemu = subprocess.Popen([str(word) for word in command])
-        self._monitor, self._serial = self._connect(monitor), self._connect(serial)
+        self.qemu = qemu(1024, *command)
+        self._monitor, self._serial = connected(self.qemu, monitor), connected(self.qemu, serial)
         # What nobody reads fills the socket after some hundred bytes; the device would then wait for its console.
         threading.Thread(target=drain, args=(self._serial,), daemon=True).start()
         self._answers = self._monitor.makefile("r")
@@ -71,18 +68,6 @@ class Device:
     @property
     def _log(self) -> Path:
         return self.work / f"console-{self._boots}.log"
-
-    def _connect(self, path: Path) -> socket.socket:
-        line = socket.socket(socket.AF_UNIX)
-        for _ in range(200):
-            try:
-                line.connect(str(path))
-                return line
-            except OSError:
-                if self.qemu.poll() is not None:
-                    break
-                time.sleep(0.05)
-        raise Broken(f"qemu does not answer at {path.name}; its exit status: {self.qemu.poll()}")
 
     def _tell(self, word: str, **arguments):
         self._monitor.sendall(json.dumps({"execute": word, "arguments": arguments}).encode() + b"\n")

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "vm"))
+from box import require
 from device import Device, read_state
 from machine import Broken, fresh
 from outside import Outside
@@ -31,11 +32,6 @@ path = "/"
 classification = ["Scene description"]
 """
 IDENTITY = ["machine-id", "ssh_host_ed25519_key.pub", "edgelabel/certs/ca.pem", "edgelabel/certs/server.pem", "hostname"]
-
-
-def require(condition, otherwise):
-    if not condition:
-        raise Broken(otherwise)
 
 
 class Flashed:

@@ -24,6 +24,33 @@ def accelerator():
     return "kvm" if real and os.access("/dev/kvm", os.R_OK | os.W_OK) else "tcg"
 
 
+def qemu(memory: int, *more) -> subprocess.Popen:
+    """Starts a machine with nothing in it but processors, memory and what `more` says."""
+    accel = accelerator()
+    command = [
+        # A machine does not outlive the test that started it, however that ends.
+        "setpriv", "--pdeathsig", "KILL",
+        "qemu-system-x86_64", "-nodefaults", "-display", "none", "-smp", "2", "-m", memory,
+        "-accel", accel + (",thread=multi" if accel == "tcg" else ""), "-cpu", "host" if accel == "kvm" else "max",
+        "-device", "virtio-rng-pci", *more,
+    ]  # fmt: skip
+    return subprocess.Popen([str(word) for word in command])
+
+
+def connected(machine: subprocess.Popen, path: Path) -> socket.socket:
+    """A line to a machine that has just been started."""
+    line = socket.socket(socket.AF_UNIX)
+    for _ in range(1200):
+        if machine.poll() is not None:
+            raise Broken(f"qemu ended with {machine.returncode} before it opened {path.name}")
+        try:
+            line.connect(str(path))
+            return line
+        except OSError:
+            time.sleep(0.05)
+    raise Broken(f"qemu did not open {path.name}")
+
+
 class Broken(Exception):
     """The machine or a script in it did not do what it was told."""
 
@@ -61,39 +88,22 @@ class Machine:
         console = self.work / f"console-{self.boots}.log"
         line = self.work / "serial"
         line.unlink(missing_ok=True)
-        accel = accelerator()
         command = [
-            # A machine does not outlive the test that started it, however that ends.
-            "setpriv", "--pdeathsig", "KILL",
-            "qemu-system-x86_64", "-nodefaults", "-no-reboot", "-display", "none", "-smp", "2", "-m", str(self.memory),
-            "-accel", accel + (",thread=multi" if accel == "tcg" else ""), "-cpu", "host" if accel == "kvm" else "max",
-            "-kernel", self.made / "kernel", "-initrd", self.made / "initrd",
+            "-no-reboot", "-kernel", self.made / "kernel", "-initrd", self.made / "initrd",
             # no_timer_check: on a busy host the emulated timer is late for the kernel's test of it, which then panics.
             "-append", "root=/dev/vda rw console=ttyS0 quiet panic=-1 net.ifnames=0 no_timer_check systemd.show_status=0",
             "-drive", f"file={self.disk},format=raw,if=virtio,cache=unsafe",
-            "-nic", "user,model=virtio-net-pci", "-device", "virtio-rng-pci",
+            "-nic", "user,model=virtio-net-pci",
             "-serial", f"file:{console}",
             "-chardev", f"socket,id=agent,path={line},server=on,wait=off", "-serial", "chardev:agent",
         ]  # fmt: skip
         if self.payload:
             command += ["-drive", f"file={self.payload},format=raw,if=virtio,readonly=on"]
-        self.qemu = subprocess.Popen([str(word) for word in command])
-        self._connect(line)
+        self.qemu = qemu(self.memory, *command)
+        self.serial, self._received = connected(self.qemu, line), b""
         self._until(b"@ready", BOOT)
         if self.payload:
             self.sh("mkdir -p /run/payload && tar -C /run/payload -xf /dev/vdb")
-
-    def _connect(self, line: Path):
-        self.serial = socket.socket(socket.AF_UNIX)
-        self._received = b""
-        for _ in range(1200):
-            if self.qemu.poll() is not None:
-                raise Broken(f"qemu ended with {self.qemu.returncode} before the machine booted")
-            try:
-                return self.serial.connect(str(line))
-            except OSError:
-                time.sleep(0.05)
-        raise Broken("qemu opened no serial line")
 
     def _until(self, mark: bytes, patience):
         """Reads whole lines up to one that begins with `mark`; returns the lines before it, and that line."""

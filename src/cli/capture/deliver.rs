@@ -16,10 +16,7 @@ use crate::deadline::Deadline;
 use crate::encord::{Arrived, Encord, Picture, Shelf};
 use crate::http;
 use crate::journal::{Capture, Held, Journal};
-use crate::station::{self, Failure, Leg, Route};
-
-/// Bound on all steps at Encord and its store together.
-const PATIENCE: Duration = Duration::from_secs(300);
+use crate::station::{self, Failure, Leg, PATIENCE, Route};
 
 /// Takes a picture, or a file that holds one, to the camera's dataset. One that cannot be delivered now waits in the journal.
 pub(super) fn run(config: &Config, settings: &Settings, file: Option<&Path>, json: bool) -> anyhow::Result<ExitCode> {

@@ -134,7 +134,7 @@ pub struct Store {
     /// Dataset → the project that takes its data items.
     pub datasets: IndexMap<String, String>,
     /// Storage items that were made by an upload, by UUID.
-    pub uploads: IndexMap<String, super::uploads::Upload>,
+    pub uploads: IndexMap<String, Item>,
     /// Upload jobs by UUID.
     pub jobs: IndexMap<String, super::uploads::Job>,
     /// What was accepted in saves but deserves a look.

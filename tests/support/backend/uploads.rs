@@ -8,11 +8,6 @@ use super::v2::{refused, storage_item};
 use super::{Call, Inner};
 use crate::support::server::{Reply, Request};
 
-/// A storage item that an upload made.
-pub struct Upload {
-    pub item: Item,
-}
-
 /// What became of a registration, and how often it still says that it is pending.
 pub struct Job {
     pending: usize,
@@ -57,35 +52,35 @@ impl Store {
             listing_extra: Map::new(),
             row_extra: Map::new(),
         };
-        self.uploads.insert(uuid.clone(), Upload { item });
+        self.uploads.insert(uuid.clone(), item);
         uuid
     }
 
     /// Makes a placeholder the image whose bytes have been put to its place: once.
     fn fill(&mut self, folder: &str, image: &Value) -> Result<(String, String), String> {
         let uuid = image["placeholderItemUuid"].as_str().unwrap_or_default();
-        let upload = self.uploads.get_mut(uuid).filter(|upload| upload.item.folder == folder).ok_or("there is no such placeholder")?;
-        if !upload.item.is_placeholder() {
+        let item = self.uploads.get_mut(uuid).filter(|item| item.folder == folder).ok_or("there is no such placeholder")?;
+        if !item.is_placeholder() {
             return Err("the placeholder is taken".into());
         }
-        let Content::Image(still) = &mut upload.item.content else { return Err("not an image".into()) };
+        let Content::Image(still) = &mut item.content else { return Err("not an image".into()) };
         let file = self.files.get(&still.file).ok_or("nothing was uploaded")?;
         let reader = image::ImageReader::new(std::io::Cursor::new(&file.bytes)).with_guessed_format().map_err(|error| error.to_string())?;
         (still.width, still.height) = reader.into_dimensions().map_err(|error| error.to_string())?;
         still.mime.clone_from(&file.mime);
-        upload.item.title = image["title"].as_str().unwrap_or("untitled").to_owned();
-        upload.item.metadata = image["clientMetadata"].clone();
-        Ok((uuid.to_owned(), upload.item.title.clone()))
+        item.title = image["title"].as_str().unwrap_or("untitled").to_owned();
+        item.metadata = image["clientMetadata"].clone();
+        Ok((uuid.to_owned(), item.title.clone()))
     }
 
     /// Puts a storage item into a dataset; `None` if it is there already.
     fn attach(&mut self, dataset: &str, uuid: &str) -> Result<Option<String>, Refusal> {
         let missing = || Refusal::new(404, "RESOURCE_NOT_FOUND_ERROR");
-        let upload = self.uploads.get(uuid).filter(|upload| !upload.item.is_placeholder()).ok_or_else(missing)?;
-        if self.items.values().any(|item| item.dataset == dataset && item.backing == uuid) {
+        let item = self.uploads.get(uuid).filter(|item| !item.is_placeholder()).ok_or_else(missing)?;
+        if self.items.values().any(|have| have.dataset == dataset && have.backing == uuid) {
             return Ok(None);
         }
-        let item = upload.item.clone();
+        let item = item.clone();
         let hash = self.uuid();
         let project = self.datasets[dataset].clone();
         self.items.insert(hash.clone(), Item { hash: hash.clone(), project, dataset: dataset.to_owned(), ..item });
@@ -113,8 +108,8 @@ pub(super) fn answer(inner: &Inner, store: &mut Store, request: &Request, (metho
     match (method, rest) {
         ("GET", []) => Reply::json(200, &shown_folder(folder)),
         ("GET", ["items"]) => {
-            let items = store.uploads.values().filter(|upload| upload.item.folder == folder);
-            let items: Vec<Value> = items.map(|upload| storage_item(inner, &upload.item, None, false)).collect();
+            let items = store.uploads.values().filter(|item| item.folder == folder);
+            let items: Vec<Value> = items.map(|item| storage_item(inner, item, None, false)).collect();
             Reply::json(200, &json!({"results": items, "nextPageToken": null}))
         }
         ("POST", ["upload-signed-urls"]) if body["itemType"] == "image" => {

@@ -108,7 +108,7 @@ fn find<'a>(store: &'a Store, key: &str, uuid: &str) -> Option<(&'a Item, Option
             return Some((item, Some(at)));
         }
     }
-    store.uploads.get(uuid).map(|upload| (&upload.item, None))
+    store.uploads.get(uuid).map(|item| (item, None))
 }
 
 fn bulk(inner: &Inner, store: &Store, key: &str, body: &[u8]) -> Reply {
