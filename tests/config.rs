@@ -167,6 +167,9 @@ fn nothing_is_coerced() {
 
 #[test]
 fn wrong_values_say_what_would_be_right() {
+    let (folder, dataset) = ("027e0c65-c53f-426d-9f02-04fafe8bd80e", "038ed92d-dbe8-4991-a3aa-6ede35d6e62d");
+    let shelf = format!("folder = \"{folder}\"\ndataset = \"{dataset}\"");
+    let too_often = format!("[[camera]]\nname = \"a\"\ndevice = \"x\"\n{shelf}\ninterval = \"100ms\"\n");
     for (config, words) in [
         ("[server]\nrequest_budget = \"0s\"", &["longer than zero"][..]),
         ("[server]\nrequest_budget = \"55\"", &["no unit", "55s"]),
@@ -197,6 +200,8 @@ fn wrong_values_say_what_would_be_right() {
         ("[[camera]]\nname = \"a b\"\ndevice = \"/dev/video0\"\n", &["config.toml:2", "no camera's name"]),
         ("[[camera]]\nname = \"a\"\ndevice = \"x\"\nsize = \"4k\"\n", &["config.toml:4: camera.a.size", "1920x1080"]),
         ("[[camera]]\nname = \"a\"\ndevice = \"x\"\nsettle = \"20s\"\n", &["config.toml:4: camera.a.settle", "shorter"]),
+        ("[[camera]]\nname = \"a\"\ndevice = \"x\"\ninterval = \"10s\"\n", &["config.toml:4: camera.a.interval", "folder and dataset"]),
+        (&too_often, &["config.toml:6: camera.a.interval", "from 1s to 30d"]),
         ("[[agent]]\n[[agent]]\n", &["config.toml:2", "already taken by the agent at", "config.toml:1"]),
         ("[agent]\npath = \"/\"", &["[[agent]]"]),
         ("[log]\nlevel = \"infoo\"", &["config.toml:2: log.level", "no level"]),

@@ -1,6 +1,7 @@
 //! One picture from a camera: the device found anew each time, so that one that was unplugged and plugged in again is
 //! there again; frames dropped until the exposure has settled; an end to every wait.
 
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::{Error, FourCc, Node, Settings};
 
 /// A driver that hangs in the kernel cannot be interrupted: it is given so much longer than the configured time, and left.
-const DRIVERS_GRACE: Duration = Duration::from_secs(5);
+pub const DRIVERS_GRACE: Duration = Duration::from_secs(5);
 
 /// A picture that was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,17 +36,25 @@ pub struct Shot {
     pub took: Duration,
 }
 
+/// What looks at the scene: V4L2, or what stands in for it where there is no device. It may take its time, hang and panic.
+pub type Eye = dyn Fn(&Settings) -> Result<Shot, Error> + Send + Sync;
+
 /// A camera of the configuration.
-#[derive(Debug)]
 pub struct Camera {
     settings: Settings,
+    eye: Arc<Eye>,
     at_work: Arc<AtomicBool>,
 }
 
 impl Camera {
     /// Touches no device yet.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, at_work: Arc::default() }
+        Self::seen_by(settings, Arc::new(find_and_take))
+    }
+
+    /// One that looks through another eye.
+    pub fn seen_by(settings: Settings, eye: Arc<Eye>) -> Self {
+        Self { settings, eye, at_work: Arc::default() }
     }
 
     /// What the configuration says.
@@ -59,12 +68,12 @@ impl Camera {
         if self.at_work.swap(true, Ordering::SeqCst) {
             return Err(Error::Busy { device });
         }
-        let (settings, at_work) = (self.settings.clone(), Arc::clone(&self.at_work));
+        let (settings, eye, at_work) = (self.settings.clone(), Arc::clone(&self.eye), Arc::clone(&self.at_work));
         let (sender, taken) = channel();
         let work = move || {
             let done = Done(at_work);
             // The crate panics on values of a driver that it does not know.
-            let result = std::panic::catch_unwind(|| find_and_take(&settings));
+            let result = std::panic::catch_unwind(AssertUnwindSafe(|| eye(&settings)));
             // Free before anyone learns the result; whoever asked may have given up.
             drop(done);
             let _ = sender.send(result.unwrap_or_else(|_| {

@@ -10,6 +10,9 @@ use super::problem::{Problem, nearest};
 use super::{Config, strict};
 use crate::http;
 
+/// Between two pictures of a camera.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(30 * 24 * 3600);
+
 impl Config {
     /// Adds contradictions between keys to `problems`, and doubtful ones to the warnings.
     pub(super) fn contradictions(&mut self, problems: &mut Vec<Problem>) {
@@ -85,6 +88,14 @@ impl Config {
             if camera.settle.0 >= camera.timeout.0 {
                 let what = format!("{} must be shorter than the camera's timeout ({})", camera.settle, camera.timeout);
                 problems.push(self.problem(&key("settle"), what));
+            }
+            let interval = camera.interval.0;
+            if !interval.is_zero() && !(Duration::from_secs(1)..=LONGEST_INTERVAL).contains(&interval) {
+                problems.push(self.problem(&key("interval"), "must be from 1s to 30d, or 0s for pictures on demand only"));
+            }
+            if !interval.is_zero() && camera.folder.0.is_none() && camera.dataset.0.is_none() {
+                let what = "needs folder and dataset: pictures that are taken at an interval go to Encord";
+                problems.push(self.problem(&key("interval"), what));
             }
         }
     }

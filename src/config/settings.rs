@@ -1,5 +1,7 @@
 //! Each part's own settings, made from the merged configuration. Key files are read here, when a part needs them.
 
+use std::time::Duration;
+
 use super::file::{self, Decoder, Detail, Effort, LogFormat, WebhookSignature};
 use super::problem::{Invalid, Problem};
 use super::{Config, strict};
@@ -175,6 +177,12 @@ impl Config {
     pub fn shelf(&self, camera: &str) -> Option<encord::Shelf> {
         let written = self.file.camera.values().find(|written| written.name.0 == camera)?;
         Some(encord::Shelf { folder: written.folder.0.clone()?, dataset: written.dataset.0.clone()? })
+    }
+
+    /// How often a picture is taken with a camera unasked; `None` for on demand only.
+    pub fn interval(&self, camera: &str) -> Option<Duration> {
+        let written = self.file.camera.values().find(|written| written.name.0 == camera)?;
+        Some(written.interval.0).filter(|interval| !interval.is_zero())
     }
 
     /// Bounds of the trigger pool.

@@ -18,11 +18,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::agent::Pool;
 use crate::agent::replay;
+use crate::camera::{self, Camera};
 use crate::config::{Config, Env, Invalid};
 use crate::deadline::Deadline;
 use crate::journal::{Journal, Owner, Rounds};
 use crate::server::{Admin, Listeners, Server};
-use crate::station;
+use crate::station::{self, Duty, Shutters};
 use crate::systemd::{self, Watchdog};
 use crate::telemetry::{LogControl, Metrics};
 
@@ -125,6 +126,8 @@ struct Daemon {
     replay: Rounds,
     /// Delivers the pictures that wait.
     courier: Rounds,
+    /// Takes pictures.
+    shutters: Arc<Shutters>,
     watchdog: Option<tokio::task::JoinHandle<()>>,
     /// Answers for as long as it lives.
     _admin: Admin,
@@ -158,6 +161,7 @@ impl Daemon {
             let parts = for_courier.parts();
             (parts.encord.clone(), parts.store.clone())
         })?;
+        let shutters = Arc::new(Shutters::new(Arc::clone(&journal), courier.bell(), Box::new(Camera::new)));
         desk.set_bells(vec![replay.bell(), courier.bell()]);
         let for_pool = Arc::clone(&desk);
         let pool = Arc::new(Pool::new(config.pool(), move |trigger, waited| for_pool.handle(trigger, waited))?);
@@ -186,6 +190,8 @@ impl Daemon {
         });
         let admin = Admin::start(&config.admin()?, view.admin(&metrics))?;
         server.probe(DOOR_TIME).await.context("the HTTPS port does not answer a look through it")?;
+        // Last: a daemon that does not come up takes no pictures.
+        shutters.change(duties(&config))?;
         Ok(Self {
             desk,
             pool,
@@ -194,6 +200,7 @@ impl Daemon {
             journal,
             replay,
             courier,
+            shutters,
             watchdog,
             _admin: admin,
             _owner: owner,
@@ -211,6 +218,7 @@ impl Daemon {
     async fn reload(&self, source: &Source, logs: &LogControl) {
         tracing::info!("reading the configuration again");
         let (source, desk, server, logs) = (source.clone(), Arc::clone(&self.desk), Arc::clone(&self.server), logs.clone());
+        let shutters = Arc::clone(&self.shutters);
         let taken = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
             let config = source.read()?;
             let settings = config.server()?;
@@ -218,6 +226,9 @@ impl Daemon {
             if let Err(cause) = logs.set_level(&config.log().level) {
                 // The level was checked with the configuration, so this is the log's own trouble.
                 tracing::error!(%cause, "the log level stays as it was");
+            }
+            if let Err(cause) = shutters.change(duties(&config)) {
+                tracing::error!(%cause, "not all cameras are at work");
             }
             Ok(settings)
         })
@@ -236,6 +247,7 @@ impl Daemon {
     async fn stop(self) -> anyhow::Result<()> {
         systemd::stopping("finishing the running triggers", self.shutdown_grace + LAST_ANSWERS);
         self.view.draining.store(true, Ordering::SeqCst);
+        self.shutters.end();
         self.replay.end();
         self.courier.end();
         self.server.drain();
@@ -257,6 +269,12 @@ impl Daemon {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// What is to be done with each camera.
+fn duties(config: &Config) -> Vec<Duty> {
+    let duty = |camera: camera::Settings| Duty { shelf: config.shelf(&camera.name), interval: config.interval(&camera.name), camera };
+    config.cameras().into_iter().map(duty).collect()
 }
 
 fn noted(metrics: &Metrics, ping: Result<(), String>) {

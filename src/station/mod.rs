@@ -1,8 +1,10 @@
 //! Pictures of the box's cameras on their way to Encord. Each is written into the journal before anything else, and leaves it
-//! when it is in its dataset: `deliver` takes one there step by step, `courier` sees to those that wait.
+//! when it is in its dataset: `deliver` takes one there step by step, `courier` sees to those that wait, and `shutter` takes the
+//! daemon's own.
 
 mod courier;
 mod deliver;
+mod shutter;
 
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 pub use courier::start as start_courier;
 pub use deliver::{Failure, Leg, Route, finish};
+pub use shutter::{Duty, Make, Shutters, Taken, Trouble};
 
 use crate::camera::{Settings, Shot};
 use crate::encord::{Picture, Shelf};
