@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use edgelabel::ids::Secret;
-use edgelabel::server::admin::Dependency;
+use edgelabel::server::admin::{Captured, Dependency};
 use edgelabel::server::{Admin, AdminSettings, AdminView, Status};
 use edgelabel::telemetry::{Metrics, Readings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,6 +28,10 @@ fn open(token: Option<&str>, ca_certificate: PathBuf) -> House {
         readings: Box::new(|| Readings { journal_waiting: 3, ..Readings::default() }),
         metrics,
         picture: Box::new(|request| (request == "5f0e1d2c3b4a").then(|| ("image/jpeg", b"a picture".to_vec()))),
+        capture: Box::new(|camera| Captured {
+            status: if camera == "gate" { 202 } else { 503 },
+            facts: serde_json::json!({ "camera": camera }),
+        }),
         ca_certificate,
     };
     let settings = AdminSettings { listen: "127.0.0.1:0".parse().unwrap(), token: token.map(Secret::new) };
@@ -53,6 +57,35 @@ async fn a_picture_is_shown_by_its_request_and_asked_for_with_the_token() {
     assert!(head.contains("content-type: image/jpeg") && head.contains("cache-control: no-store"), "{head}");
     assert_eq!(ask(&house, "GET", "/picture/000000000000", "Authorization: Bearer s3cret").await.0, 404);
     assert_eq!(ask(&house, "GET", "/picture/5f0e1d2c3b4a", "").await.0, 401);
+}
+
+#[tokio::test]
+async fn a_picture_is_taken_by_post_from_here_and_not_by_a_page_of_another_site() {
+    let house = open(None, PathBuf::new());
+    let (status, head, body) = ask(&house, "POST", "/camera/gate/capture", "").await;
+    assert_eq!((status, body.as_str()), (202, "{\"camera\":\"gate\"}\n"));
+    assert!(head.contains("content-type: application/json"), "{head}");
+    let (status, head, _) = ask(&house, "POST", "/camera/door/capture", "").await;
+    assert!(status == 503 && head.contains("retry-after: 5"), "{head}");
+    let (status, head, _) = ask(&house, "GET", "/camera/gate/capture", "").await;
+    assert!(status == 405 && head.contains("allow: post"), "{head}");
+
+    let own = format!("Origin: http://{}", house.admin.address());
+    for (header, status) in [
+        (own.as_str(), 202),
+        ("Origin: https://evil.example", 403),
+        ("Origin: null", 403),
+        ("Sec-Fetch-Site: cross-site", 403),
+        ("Host: evil.example", 403),
+    ] {
+        assert_eq!(ask(&house, "POST", "/camera/gate/capture", header).await.0, status, "{header}");
+    }
+    for path in ["/camera//capture", "/camera/a/b/capture", "/camera/gate"] {
+        assert_eq!(ask(&house, "POST", path, "").await.0, 405, "{path}");
+    }
+    let guarded = open(Some("t0ken"), PathBuf::new());
+    assert_eq!(ask(&guarded, "POST", "/camera/gate/capture", "").await.0, 401);
+    assert_eq!(ask(&guarded, "POST", "/camera/gate/capture", "Authorization: Bearer t0ken").await.0, 202);
 }
 
 #[tokio::test]
@@ -119,6 +152,7 @@ async fn an_address_that_others_can_reach_needs_a_token() {
         readings: Box::new(Readings::default),
         metrics: Arc::default(),
         picture: Box::new(|_| None),
+        capture: Box::new(|_| Captured { status: 404, facts: serde_json::Value::Null }),
         ca_certificate: PathBuf::new(),
     };
     let open = AdminSettings { listen: "0.0.0.0:0".parse().unwrap(), token: None };

@@ -89,11 +89,11 @@ impl Config {
                 let what = format!("{} must be shorter than the camera's timeout ({})", camera.settle, camera.timeout);
                 problems.push(self.problem(&key("settle"), what));
             }
-            let interval = camera.interval.0;
-            if !interval.is_zero() && !(Duration::from_secs(1)..=LONGEST_INTERVAL).contains(&interval) {
-                problems.push(self.problem(&key("interval"), "must be from 1s to 30d, or 0s for pictures on demand only"));
+            let interval = camera.interval.0.map(|interval| interval.0);
+            if interval.is_some_and(|interval| !(Duration::from_secs(1)..=LONGEST_INTERVAL).contains(&interval)) {
+                problems.push(self.problem(&key("interval"), "must be from 1s to 30d, or \"\" for pictures on demand only"));
             }
-            if !interval.is_zero() && camera.folder.0.is_none() && camera.dataset.0.is_none() {
+            if interval.is_some() && camera.folder.0.is_none() && camera.dataset.0.is_none() {
                 let what = "needs folder and dataset: pictures that are taken at an interval go to Encord";
                 problems.push(self.problem(&key("interval"), what));
             }

@@ -412,8 +412,8 @@ pub struct Camera {
     pub settle: Span,
     /// JPEG quality of pictures that do not come as JPEG.
     pub jpeg_quality: Within<1, 100>,
-    /// A picture is taken this often; zero takes them on demand only.
-    pub interval: Span,
+    /// A picture is taken this often; empty for on demand only.
+    pub interval: Maybe<Span>,
     /// The storage folder that pictures are uploaded to.
     pub folder: Maybe<FolderUuid>,
     /// The dataset that they are put into.
@@ -430,7 +430,7 @@ impl Default for Camera {
             timeout: Span::seconds(10),
             settle: Span::seconds(2),
             jpeg_quality: Within(92),
-            interval: Span::seconds(0),
+            interval: Maybe::default(),
             folder: Maybe::default(),
             dataset: Maybe::default(),
         }

@@ -182,7 +182,7 @@ impl Config {
     /// How often a picture is taken with a camera unasked; `None` for on demand only.
     pub fn interval(&self, camera: &str) -> Option<Duration> {
         let written = self.file.camera.values().find(|written| written.name.0 == camera)?;
-        Some(written.interval.0).filter(|interval| !interval.is_zero())
+        written.interval.0.map(|interval| interval.0)
     }
 
     /// Bounds of the trigger pool.

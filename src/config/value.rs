@@ -10,7 +10,7 @@ use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::Url;
 
-use crate::ids::{DatasetHash, FolderUuid, NotAUuid};
+use crate::ids::{DatasetHash, FolderUuid};
 use crate::server::Network;
 use crate::telemetry::{Format, LogSettings};
 
@@ -273,14 +273,14 @@ impl<T> Default for Maybe<T> {
     }
 }
 
-impl<T: FromStr<Err = NotAUuid>> FromStr for Maybe<T> {
+impl<T: FromStr<Err: fmt::Display>> FromStr for Maybe<T> {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Ok(Self(None));
         }
-        text.parse().map(|id| Self(Some(id))).map_err(|error: NotAUuid| error.to_string())
+        text.parse().map(|id| Self(Some(id))).map_err(|error: T::Err| error.to_string())
     }
 }
 
@@ -388,6 +388,7 @@ written_as_text! {
     PictureSize => "a width and height in quotes, such as \"1920x1080\"",
     Maybe<FolderUuid> => "the UUID of a storage folder in quotes",
     Maybe<DatasetHash> => "the UUID of a dataset in quotes",
+    Maybe<Span> => "a duration in quotes, such as \"10m\"",
     ClientNetwork => "an address range in quotes, such as \"192.168.4.0/24\"",
     LogLevel => "a log level in quotes, such as \"info\"",
 }

@@ -4,6 +4,7 @@ mod desk;
 mod gallery;
 mod health;
 mod parts;
+mod press;
 mod proof;
 mod view;
 
@@ -181,6 +182,7 @@ impl Daemon {
             server: Arc::clone(&server),
             pool: Arc::clone(&pool),
             journal: Arc::clone(&journal),
+            shutters: Arc::clone(&shutters),
             health,
             tls: settings.tls.clone(),
             agents: Mutex::new(settings.agent_paths.clone()),

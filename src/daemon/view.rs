@@ -13,10 +13,12 @@ use crate::model::Stats;
 use crate::server::admin::{CertificateStatus, Dependency};
 use crate::server::authority::{AuthorityFiles, issuing_authority};
 use crate::server::{AdminView, Server, Status, TlsSettings};
+use crate::station::Shutters;
 use crate::telemetry::{Metrics, ModelReading, Readings};
 
 use super::desk::Desk;
 use super::health::Health;
+use super::press;
 
 /// How long trying out all decoders may take.
 const DECODERS_TIME: Duration = Duration::from_secs(120);
@@ -30,6 +32,7 @@ pub(super) struct View {
     pub(super) server: Arc<Server>,
     pub(super) pool: Arc<Pool>,
     pub(super) journal: Arc<Journal>,
+    pub(super) shutters: Arc<Shutters>,
     pub(super) health: Arc<Health>,
     pub(super) tls: TlsSettings,
     /// Paths of the agents now in force.
@@ -43,11 +46,13 @@ pub(super) struct View {
 impl View {
     pub(super) fn admin(self: &Arc<Self>, metrics: &Arc<Metrics>) -> AdminView {
         let (for_status, for_readings, for_pictures) = (Arc::clone(self), Arc::clone(self), Arc::clone(self));
+        let (shutters, desk) = (Arc::clone(&self.shutters), Arc::clone(&self.desk));
         AdminView {
             status: Box::new(move || for_status.status()),
             readings: Box::new(move || for_readings.readings()),
             metrics: Arc::clone(metrics),
             picture: Box::new(move |request| for_pictures.desk.gallery.picture(request).map(|picture| (picture.mime, picture.bytes))),
+            capture: Box::new(move |camera| press::capture(&shutters, &desk, camera)),
             ca_certificate: AuthorityFiles::beside(&self.tls).ca_certificate,
         }
     }

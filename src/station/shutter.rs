@@ -3,16 +3,19 @@
 //! nor the daemon's end.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::camera::{self, Camera, DRIVERS_GRACE};
-use crate::encord::{Picture, Shelf};
+use crate::deadline::Deadline;
+use crate::encord::{Arrived, Encord, Picture, Shelf};
+use crate::http;
 use crate::journal::{self, Bell, Capture, Held, Journal};
 
-use super::{entry, picture_of};
+use super::{Failure, Route, entry, finish, picture_of};
 
 /// So many may wait for a camera, besides the one whose picture is being taken.
 const QUEUE: usize = 4;
@@ -102,6 +105,7 @@ pub type Make = dyn Fn(camera::Settings) -> Camera + Send + Sync;
 /// All cameras.
 pub struct Shutters {
     posts: Mutex<BTreeMap<String, Post>>,
+    ended: AtomicBool,
     journal: Arc<Journal>,
     courier: Bell,
     make: Box<Make>,
@@ -128,7 +132,7 @@ struct Press {
 impl Shutters {
     /// No cameras yet. `courier` is rung when a picture waits for it.
     pub fn new(journal: Arc<Journal>, courier: Bell, make: Box<Make>) -> Self {
-        Self { posts: Mutex::default(), journal, courier, make }
+        Self { posts: Mutex::default(), ended: AtomicBool::new(false), journal, courier, make }
     }
 
     /// From now on these cameras. One whose duty did not change goes on undisturbed.
@@ -137,11 +141,13 @@ impl Shutters {
     /// No thread can be made; the cameras before it are at work.
     pub fn change(&self, duties: Vec<Duty>) -> std::io::Result<()> {
         let mut posts = self.posts();
+        if self.ended.load(Ordering::SeqCst) {
+            return Ok(());
+        }
         posts.retain(|_, post| duties.contains(&post.duty));
         for duty in duties {
-            let name = duty.camera.name.clone();
-            if !posts.contains_key(&name) {
-                posts.insert(name, self.post(duty)?);
+            if let Entry::Vacant(place) = posts.entry(duty.camera.name.clone()) {
+                place.insert(self.post(duty)?);
             }
         }
         Ok(())
@@ -149,6 +155,7 @@ impl Shutters {
 
     /// Takes no more pictures; returns at once.
     pub fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
         self.posts().clear();
     }
 
@@ -162,6 +169,9 @@ impl Shutters {
         let patience;
         {
             let posts = self.posts();
+            if self.ended.load(Ordering::SeqCst) {
+                return Err(Trouble::Over { camera: named() });
+            }
             let Some(post) = posts.get(camera) else {
                 let names = posts.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
                 let known = if names.is_empty() { "there is no [[camera]] in it".into() } else { format!("it has {names}") };
@@ -182,6 +192,14 @@ impl Shutters {
             Err(RecvTimeoutError::Timeout) => Err(Trouble::Late { camera: named(), patience }),
             Err(RecvTimeoutError::Disconnected) => Err(Trouble::Over { camera: named() }),
         }
+    }
+
+    /// Delivers a picture that was just taken. One that is not delivered in time waits for the courier.
+    ///
+    /// # Errors
+    /// As noted in the journal.
+    pub fn deliver(&self, taken: &Taken, encord: &Encord, store: &http::Client, patience: Duration) -> Result<Arrived, Failure> {
+        finish(Route { encord, store }, &self.journal, &taken.capture, &taken.held, &Deadline::after(patience))
     }
 
     fn post(&self, duty: Duty) -> std::io::Result<Post> {

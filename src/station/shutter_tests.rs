@@ -96,7 +96,8 @@ fn what_cannot_be_pressed_is_told_by_name() {
     assert!(told("door").contains("it has gate"), "{}", told("door"));
     assert!(told("gate").contains("no folder and dataset"), "{}", told("gate"));
     bench.shutters.end();
-    assert!(matches!(bench.shutters.press("gate"), Err(Trouble::Unknown { .. })));
+    bench.shutters.change(vec![duty("gate", None)]).unwrap();
+    assert!(matches!(bench.shutters.press("gate"), Err(Trouble::Over { .. })), "a reload during the end begins nothing");
 }
 
 #[test]

@@ -298,3 +298,27 @@ fn a_journal_that_cannot_be_written_costs_no_picture() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(stderr(&output).contains("journal.pictures") && station.dataset().len() == 1, "{}", stderr(&output));
 }
+
+#[test]
+fn the_admin_address_tells_of_a_camera_that_is_not_there() {
+    let world = World::new();
+    let shelf = format!("folder = \"{}\"\ndataset = \"{}\"", world.fixture.folder, world.fixture.dataset);
+    let gate = "[[camera]]\nname = \"gate\"\ndevice = \"/dev/v4l/by-id/nobody-plugged-this-in\"";
+    let setup = world.setup().text(&format!("{gate}\n{shelf}\ninterval = \"1s\"\n[[camera]]\nname = \"door\"\ndevice = \"/dev/video99\""));
+    let daemon = setup.start();
+    let press = |camera: &str| {
+        let request = ureq::post(daemon.admin_url(&format!("/camera/{camera}/capture"))).config().http_status_as_error(false).build();
+        let mut answer = request.send_empty().unwrap();
+        let facts: Value = serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
+        (answer.status().as_u16(), facts["error"].as_str().unwrap_or_default().to_owned())
+    };
+    let (status, told) = press("gate");
+    assert!(status == 502 && (told.contains("is not there") || told.contains("without the feature v4l")), "{status} {told}");
+    let (status, told) = press("door");
+    assert!(status == 409 && told.contains("no folder and dataset"), "{status} {told}");
+    let (status, told) = press("yard");
+    assert!(status == 404 && told.contains("it has door, gate"), "{status} {told}");
+    // At its interval it is tried again and again, and told once.
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(daemon.log().matches("gave no picture at its interval").count(), 1, "{}", daemon.log());
+}

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use hyper::header::{AUTHORIZATION, HOST, HeaderMap};
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
 use subtle::ConstantTimeEq;
 
 use crate::ids::Secret;
@@ -55,6 +55,18 @@ impl Guard {
     }
 }
 
+/// Whether a web page of another site sends this. A page may send a POST anywhere without asking first, and the browser adds the
+/// password that it was told for this address.
+pub(super) fn is_of_another_site(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    if text("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none")) {
+        return true;
+    }
+    let Some(origin) = text(ORIGIN.as_str()) else { return false };
+    let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    !matches!((authority, text(HOST.as_str())), (Some(page), Some(here)) if page.eq_ignore_ascii_case(here))
+}
+
 fn same(given: &Secret, token: &Secret) -> bool {
     given.expose().as_bytes().ct_eq(token.expose().as_bytes()).into()
 }
@@ -90,6 +102,33 @@ mod tests {
         }
         for foreign in ["evil.example:9464", "localhost.evil.example", "10.0.0.1:9464", "", "localhost:9464:x"] {
             assert_eq!(guard.judge(&with(HOST, foreign), false), Verdict::StrangeHost, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_another_site_is_known_by_what_the_browser_says_of_it() {
+        let headers = |pairs: &[(&'static str, &str)]| {
+            HeaderMap::from_iter(pairs.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())))
+        };
+        for ours in [
+            &[][..],
+            &[("host", "localhost:9464")],
+            &[("host", "localhost:9464"), ("origin", "http://localhost:9464"), ("sec-fetch-site", "same-origin")],
+            &[("host", "box.example"), ("origin", "https://box.example")],
+            &[("sec-fetch-site", "none")],
+        ] {
+            assert!(!is_of_another_site(&headers(ours)), "{ours:?}");
+        }
+        for foreign in [
+            &[("host", "localhost:9464"), ("origin", "https://evil.example")][..],
+            &[("host", "localhost:9464"), ("origin", "http://localhost:8080")],
+            &[("host", "localhost:9464"), ("origin", "null")],
+            &[("host", "localhost:9464"), ("origin", "")],
+            &[("origin", "http://localhost:9464")],
+            &[("host", "localhost:9464"), ("sec-fetch-site", "cross-site")],
+            &[("host", "localhost:9464"), ("sec-fetch-site", "same-site")],
+        ] {
+            assert!(is_of_another_site(&headers(foreign)), "{foreign:?}");
         }
     }
 

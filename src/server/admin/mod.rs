@@ -14,8 +14,8 @@ use std::time::Duration;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -25,7 +25,7 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use self::guard::{Guard, Verdict};
+use self::guard::{Guard, Verdict, is_of_another_site};
 use super::door::BrowserCall;
 use super::listen::Listeners;
 use super::settings::AdminSettings;
@@ -33,6 +33,9 @@ use crate::telemetry::{Metrics, Readings, Seldom};
 
 /// Monitoring and a few open status pages; more is a mistake or an attack.
 const MOST_CONNECTIONS: usize = 32;
+
+/// Captures at once, of all cameras: whatever they wait for, monitoring is served.
+const MOST_CAPTURES: usize = 8;
 
 /// For a request's header, and for the silence between requests.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -47,12 +50,26 @@ pub struct AdminView {
     pub metrics: Arc<Metrics>,
     /// MIME type and bytes of the picture of a trigger, by request, if it is kept.
     pub picture: Box<PictureOf>,
+    /// Takes a picture with a camera, by name. May take as long as the camera and the delivery do, which bound themselves.
+    pub capture: Box<CaptureWith>,
     /// The certificate of the box's own authority; may be missing.
     pub ca_certificate: PathBuf,
 }
 
 /// From a request to the MIME type and the bytes of its picture.
 pub type PictureOf = dyn Fn(&str) -> Option<(&'static str, Vec<u8>)> + Send + Sync;
+
+/// From a camera's name to what came of taking a picture.
+pub type CaptureWith = dyn Fn(&str) -> Captured + Send + Sync;
+
+/// What came of taking a picture.
+#[derive(Debug, Clone)]
+pub struct Captured {
+    /// The HTTP status.
+    pub status: u16,
+    /// The answer.
+    pub facts: serde_json::Value,
+}
 
 /// What the status page shows and `/status.json` says.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -129,7 +146,8 @@ impl Admin {
         let (mut sockets, _) = Listeners::bind(&[settings.listen])?.into_parts();
         let listener = TcpListener::from_std(sockets.remove(0))?;
         let address = listener.local_addr()?;
-        let desk = Arc::new(Desk { view, guard: Guard::new(settings.token.clone(), address) });
+        let captures = Arc::new(Semaphore::new(MOST_CAPTURES));
+        let desk = Arc::new(Desk { view, guard: Guard::new(settings.token.clone(), address), captures });
         tracing::info!(%address, "admin address");
         Ok(Self { address, task: tokio::spawn(accept(listener, desk)) })
     }
@@ -149,6 +167,7 @@ impl Drop for Admin {
 struct Desk {
     view: AdminView,
     guard: Guard,
+    captures: Arc<Semaphore>,
 }
 
 async fn accept(listener: TcpListener, desk: Arc<Desk>) {
@@ -194,20 +213,43 @@ impl Desk {
                 WWW_AUTHENTICATE,
                 "Basic realm=\"edgelabel\", charset=\"UTF-8\"",
             ),
+            Verdict::Welcome if camera_of(&path).is_some() => self.asked_for_a_picture(&request, &path).await,
             Verdict::Welcome if request.method() != Method::GET && request.method() != Method::HEAD => {
                 with(plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here"), ALLOW, "GET, HEAD")
             }
             Verdict::Welcome => {
                 // The view may ask the disk.
                 let desk = Arc::clone(&self);
-                let failed = || plain(StatusCode::INTERNAL_SERVER_ERROR, "edgelabel made a mistake of its own; its log tells more");
-                tokio::task::spawn_blocking(move || desk.show(&path)).await.unwrap_or_else(|_| failed())
+                tokio::task::spawn_blocking(move || desk.show(&path)).await.unwrap_or_else(|_| own_mistake())
             }
         };
         let headers = answer.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         answer
+    }
+
+    async fn asked_for_a_picture(self: &Arc<Self>, request: &Request<Incoming>, path: &str) -> Response<Full<Bytes>> {
+        if request.method() != Method::POST {
+            return with(plain(StatusCode::METHOD_NOT_ALLOWED, "a picture is taken with POST"), ALLOW, "POST");
+        }
+        if is_of_another_site(request.headers()) {
+            return plain(StatusCode::FORBIDDEN, "a web page of another site takes no pictures here");
+        }
+        let Ok(place) = Arc::clone(&self.captures).try_acquire_owned() else {
+            let told = serde_json::json!({ "error": format!("{MOST_CAPTURES} pictures are being taken or delivered: try again") });
+            return with(json(StatusCode::SERVICE_UNAVAILABLE, &told), RETRY_AFTER, "5");
+        };
+        let (desk, camera) = (Arc::clone(self), camera_of(path).unwrap_or_default().to_owned());
+        let work = move || {
+            let captured = (desk.view.capture)(&camera);
+            drop(place);
+            captured
+        };
+        let Ok(captured) = tokio::task::spawn_blocking(work).await else { return own_mistake() };
+        let status = StatusCode::from_u16(captured.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let answer = json(status, &captured.facts);
+        if status == StatusCode::SERVICE_UNAVAILABLE { with(answer, RETRY_AFTER, "5") } else { answer }
     }
 
     fn show(&self, path: &str) -> Response<Full<Bytes>> {
@@ -228,7 +270,10 @@ impl Desk {
                 Some((kind, bytes)) => body(StatusCode::OK, kind, bytes),
                 None => plain(StatusCode::NOT_FOUND, "no picture is kept of this request (admin.thumbnails)"),
             },
-            _ => plain(StatusCode::NOT_FOUND, "here are / /status.json /live /ready /metrics /ca.crt /picture/REQUEST"),
+            _ => plain(
+                StatusCode::NOT_FOUND,
+                "here are / /status.json /live /ready /metrics /ca.crt /picture/REQUEST, and POST /camera/NAME/capture",
+            ),
         }
     }
 
@@ -242,6 +287,15 @@ impl Desk {
             Err(_) => plain(StatusCode::NOT_FOUND, "this box has no certificate authority of its own"),
         }
     }
+}
+
+/// The camera's name in `/camera/NAME/capture`.
+fn camera_of(path: &str) -> Option<&str> {
+    path.strip_prefix("/camera/")?.strip_suffix("/capture").filter(|name| !name.is_empty() && !name.contains('/'))
+}
+
+fn own_mistake() -> Response<Full<Bytes>> {
+    plain(StatusCode::INTERNAL_SERVER_ERROR, "edgelabel made a mistake of its own; its log tells more")
 }
 
 /// Ready means that triggers are taken. A dependency that is unwell makes it degraded, not unready: the answers of a box
