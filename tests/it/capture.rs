@@ -318,7 +318,9 @@ fn the_admin_address_tells_of_a_camera_that_is_not_there() {
     assert!(status == 409 && told.contains("no folder and dataset"), "{status} {told}");
     let (status, told) = press("yard");
     assert!(status == 404 && told.contains("it has door, gate"), "{status} {told}");
-    // At its interval it is tried again and again, and told once.
+    let complaints = || daemon.log().matches("gave no picture at its interval").count();
+    wait_for("the complaint", Duration::from_secs(30), || complaints() > 0);
+    // It is tried again and again, and told once.
     std::thread::sleep(Duration::from_secs(3));
-    assert_eq!(daemon.log().matches("gave no picture at its interval").count(), 1, "{}", daemon.log());
+    assert_eq!(complaints(), 1, "{}", daemon.log());
 }
