@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::{Codec, Colour, Crop, Edit, SAMPLE_LIMIT, Sample, SampleTable, StreamFormat, Turn};
 
 /// Changes with the layout below, and with what the readers make of a file.
-const MAGIC: [u8; 8] = *b"edgetab\x02";
+const MAGIC: [u8; 8] = *b"edgetab\x03";
 const SEAL: usize = 8;
 
 const CONTAINERS: [&str; 2] = ["mp4", "matroska"];
@@ -46,7 +46,7 @@ impl SampleTable {
         let (mut end, mut pts) = (0_u64, 0_i64);
         out.list(&self.samples, |out, sample| {
             out.signed(sample.offset.wrapping_sub(end) as i64);
-            out.number(u64::from(sample.size) << 2 | u64::from(sample.disposable) << 1 | u64::from(sample.sync));
+            out.number(u64::from(sample.size) << 1 | u64::from(sample.sync));
             out.signed(sample.pts.wrapping_sub(pts));
             (end, pts) = (sample.offset.wrapping_add(sample.size.into()), sample.pts);
         });
@@ -89,10 +89,10 @@ impl SampleTable {
         let samples = from.list(|from| {
             let offset = end.wrapping_add_signed(from.signed()?);
             let word = from.number()?;
-            let size = u32::try_from(word >> 2).ok()?;
+            let size = u32::try_from(word >> 1).ok()?;
             pts = pts.wrapping_add(from.signed()?);
             end = offset.checked_add(size.into())?;
-            Some(Sample { offset, size, pts, sync: word & 1 != 0, disposable: word & 2 != 0 })
+            Some(Sample { offset, size, pts, sync: word & 1 != 0 })
         })?;
         let mut last = 0_i64;
         let shown = from.list(|from| {
@@ -234,14 +234,14 @@ mod tests {
     use super::*;
 
     fn tables() -> impl Strategy<Value = SampleTable> {
-        let sample = (0..u64::MAX - u64::from(u32::MAX), any::<u32>(), any::<i64>(), any::<(bool, bool)>());
+        let sample = (0..u64::MAX - u64::from(u32::MAX), any::<u32>(), any::<i64>(), any::<bool>());
         let codec = prop_oneof![proptest::sample::select(&CODECS[..]), any::<[u8; 4]>().prop_map(Codec::ProRes)];
         let colour = any::<(Option<u16>, Option<u16>, Option<u16>, Option<bool>)>();
         let looks = (any::<Option<Vec<u8>>>(), colour, proptest::option::of((1..u32::MAX, 1..u32::MAX)), 0_u16..4, any::<bool>());
         (proptest::collection::vec(sample, 1..40), codec, looks, any::<Vec<(u32, i64)>>(), any::<Vec<u8>>()).prop_map(
             |(samples, codec, (codec_data, colour, pixel_aspect, quarters, mirror), edits, prefix)| {
                 let shown = (0..samples.len() as u32).rev().collect();
-                let sample = |(offset, size, pts, (sync, disposable))| Sample { offset, size, pts, sync, disposable };
+                let sample = |(offset, size, pts, sync)| Sample { offset, size, pts, sync };
                 SampleTable {
                     container: "matroska",
                     codec,

@@ -113,8 +113,6 @@ pub struct Sample {
     pub pts: i64,
     /// Decoding can begin here.
     pub sync: bool,
-    /// The container says that no other picture needs this one.
-    pub disposable: bool,
 }
 
 /// Every coded picture of the chosen track.
@@ -181,8 +179,6 @@ pub struct Plan {
     pub tickets: Vec<u32>,
     /// The target is this-many-th (from 0) of the pictures that come out with its ticket.
     pub nth: usize,
-    /// For each fed sample: no picture needs it but itself, so it need not be fetched nor decoded.
-    pub skippable: Vec<bool>,
 }
 
 impl Plan {
@@ -236,8 +232,7 @@ impl SampleTable {
         if !self.codec.reorders() {
             number_in_order(&mut tickets);
         }
-        let skippable = samples.clone().map(|at| self.samples[at].disposable && at != wanted && !tied.contains(&at)).collect();
-        Ok(Plan { samples, target: wanted, tickets, nth, skippable })
+        Ok(Plan { samples, target: wanted, tickets, nth })
     }
 
     /// The GOP that all of a plan lies in. None for a leading picture, which lies behind the next sync sample, and where
@@ -317,11 +312,8 @@ mod tests {
     use super::*;
 
     fn table(codec: Codec, samples: &[(i64, bool)]) -> SampleTable {
-        let samples: Vec<Sample> = samples
-            .iter()
-            .enumerate()
-            .map(|(at, &(pts, sync))| Sample { offset: at as u64 * 10, size: 10, pts, sync, disposable: false })
-            .collect();
+        let samples: Vec<Sample> =
+            samples.iter().enumerate().map(|(at, &(pts, sync))| Sample { offset: at as u64 * 10, size: 10, pts, sync }).collect();
         let mut shown: Vec<u32> = (0..samples.len() as u32).collect();
         shown.sort_by_key(|&at| samples[at as usize].pts);
         SampleTable {
@@ -384,15 +376,6 @@ mod tests {
         table.shown = vec![0, 0, 1];
         let plan = table.plan(1).unwrap();
         assert_eq!((plan.target, plan.nth, plan.ticket()), (0, 0, 0));
-    }
-
-    #[test]
-    fn a_sample_that_nobody_needs_may_be_skipped_but_never_the_frame_itself() {
-        let mut table = table(Codec::H264, &[(0, true), (2, false), (1, false), (4, false), (3, false)]);
-        table.samples[2].disposable = true;
-        table.samples[4].disposable = true;
-        assert_eq!(table.plan(3).unwrap().skippable, [false, false, true, false, false]);
-        assert_eq!(table.plan(4).unwrap().skippable, [false, false, true, false]);
     }
 
     #[test]

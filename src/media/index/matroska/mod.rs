@@ -195,7 +195,7 @@ impl Walk<'_, '_> {
             self.hidden.push(shown == 0);
             let pts = step.checked_mul(number).and_then(|later| pts.checked_add(later)).ok_or_else(unusable)?;
             let size_32 = u32::try_from(size).map_err(|_| unusable())?;
-            self.samples.push(Sample { offset, size: size_32, pts, sync: false, disposable: false });
+            self.samples.push(Sample { offset, size: size_32, pts, sync: false });
             offset += size;
         }
         Ok(head.key)

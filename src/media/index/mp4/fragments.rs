@@ -98,9 +98,8 @@ impl Fragments {
             let entry = run.entry(number)?;
             // A sample that depends on others is no place to begin, whatever else the flags claim.
             let sync = entry.flags & 0x0101_0000 == 0;
-            let disposable = entry.flags >> 22 & 3 == 2;
             let pts = self.decode_time.checked_add(entry.composition_offset.into())?;
-            samples.push(Sample { offset: at, size: entry.size, pts, sync, disposable });
+            samples.push(Sample { offset: at, size: entry.size, pts, sync });
             at = at.checked_add(entry.size.into())?;
             self.decode_time = self.decode_time.checked_add(entry.duration.into())?;
         }

@@ -11,7 +11,6 @@ pub(super) fn read(stbl: &[u8], file_size: u64) -> Result<Vec<Sample>, IndexErro
     let mut samples = place(stbl, &sizes).ok_or_else(|| broken("the tables of chunks (stsc, stco, co64) are unusable"))?;
     time(stbl, &mut samples).ok_or_else(|| broken("the tables of times (stts, ctts) are unusable"))?;
     mark_sync(stbl, &mut samples).ok_or_else(|| broken("the table of sync samples (stss) is unusable"))?;
-    mark_disposable(stbl, &mut samples);
     Ok(samples)
 }
 
@@ -103,7 +102,7 @@ fn place(stbl: &[u8], sizes: &Sizes<'_>) -> Option<Vec<Sample>> {
         let here = (per_chunk as usize).min(sizes.count - samples.len());
         for _ in 0..here {
             let size = sizes.get(samples.len());
-            samples.push(Sample { offset, size, pts: 0, sync: false, disposable: false });
+            samples.push(Sample { offset, size, pts: 0, sync: false });
             offset = offset.checked_add(size.into())?;
         }
     }
@@ -169,12 +168,4 @@ fn mark_sync(stbl: &[u8], samples: &mut [Sample]) -> Option<()> {
         first.sync = true;
     }
     Some(())
-}
-
-/// `sdtp` may say which samples no other depends on; a table that is cut short says it of fewer.
-fn mark_disposable(stbl: &[u8], samples: &mut [Sample]) {
-    let flags = child(stbl, b"sdtp").and_then(|sdtp| sdtp.get(4..)).unwrap_or_default();
-    for (sample, flags) in samples.iter_mut().zip(flags) {
-        sample.disposable = flags >> 2 & 3 == 2;
-    }
 }
