@@ -84,13 +84,15 @@ fn remember(journal: &Journal, entry: &Pending, how: &Saved) {
             )
         }
     };
+    // The click knew the data item by its title, which the answer that was kept does not carry.
+    let title = journal.told(&entry.id).ok().flatten().map(|click| click.title).unwrap_or_default();
     let episode = Episode {
         id: entry.id.clone(),
         at: time::OffsetDateTime::now_utc().unix_timestamp(),
         agent: entry.agent.clone(),
         project: entry.project.to_string(),
         data: entry.data.to_string(),
-        title: String::new(),
+        title,
         frame: entry.frame,
         outcome: outcome.into(),
         message,

@@ -1,6 +1,6 @@
 //! The last triggers: what was asked, what came of it, and where the time went.
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Journal};
@@ -59,5 +59,14 @@ impl Journal {
             // An episode of another version may not be readable any more; it is only history.
             Ok(texts.iter().filter_map(|text| serde_json::from_str(text).ok()).collect())
         })
+    }
+
+    /// What the last episode of this request says; `None` when there is none, or none any more.
+    pub fn told(&self, id: &str) -> Result<Option<Episode>, Error> {
+        let text = self.with(|db| {
+            let mut query = db.prepare_cached("SELECT episode FROM history WHERE episode ->> 'id' = ?1 ORDER BY number DESC LIMIT 1")?;
+            query.query_row([id], |row| row.get::<_, String>(0)).optional()
+        })?;
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 }

@@ -467,5 +467,7 @@ mod tests {
         let all = journal.recent(10_000).unwrap();
         assert_eq!(all.len(), KEPT_EPISODES as usize);
         assert_eq!(all[0].id, (KEPT_EPISODES + 4).to_string());
+        assert_eq!(journal.told("7").unwrap().map(|one| one.at), Some(7));
+        assert_eq!(journal.told("4").unwrap(), None, "it made room");
     }
 }

@@ -180,14 +180,14 @@ fn answers_that_wait_for_one_row_are_saved_in_their_order_and_in_spite_of_each_o
     world.click(&daemon, "/", &world.fixture.image, 0);
     wait_for("the late saves", Duration::from_secs(20), || pending(&daemon).is_empty());
     assert_eq!(world.answers(&world.fixture.video, "Cls+Scen").len(), 3);
-    let saved: Vec<Value> = daemon.status()["triggers"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|one| one["outcome"] == "late")
-        .map(|one| one["frame"].clone())
-        .collect();
-    assert_eq!(saved.into_iter().rev().collect::<Vec<_>>(), order);
+    let triggers = daemon.status()["triggers"].as_array().unwrap().clone();
+    let told = |outcome: &str, key: &str| -> Vec<Value> {
+        triggers.iter().rev().filter(|one| one["outcome"] == outcome).map(|one| one[key].clone()).collect()
+    };
+    assert_eq!(told("late", "frame"), order);
+    // A person knows the data item by its title, late as well.
+    assert!(told("queued", "title")[0].as_str().is_some_and(|title| !title.is_empty()), "{triggers:?}");
+    assert_eq!(told("late", "title"), told("queued", "title"));
 }
 
 /// What an answer that waits looks like in a journal of the first schema.
