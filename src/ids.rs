@@ -170,6 +170,15 @@ impl Random {
     }
 }
 
+impl FromStr for RequestId {
+    type Err = std::num::ParseIntError;
+
+    /// As it is shown.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        u64::from_str_radix(text, 16).map(Self)
+    }
+}
+
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:012x}", self.0)
@@ -290,8 +299,9 @@ mod tests {
 
     #[test]
     fn a_request_id_is_twelve_hexadecimal_digits() {
-        let shown = RequestId::random().to_string();
-        assert_eq!(shown.len(), 12);
+        let id = RequestId::random();
+        let shown = id.to_string();
+        assert_eq!((shown.len(), shown.parse()), (12, Ok(id)));
         assert!(shown.bytes().all(|b| b.is_ascii_hexdigit()));
     }
 

@@ -170,6 +170,13 @@ fn wrong_values_say_what_would_be_right() {
     let (folder, dataset) = ("027e0c65-c53f-426d-9f02-04fafe8bd80e", "038ed92d-dbe8-4991-a3aa-6ede35d6e62d");
     let shelf = format!("folder = \"{folder}\"\ndataset = \"{dataset}\"");
     let too_often = format!("[[camera]]\nname = \"a\"\ndevice = \"x\"\n{shelf}\ninterval = \"100ms\"\n");
+    let camera = format!("[[camera]]\nname = \"a\"\ndevice = \"x\"\n{shelf}\n");
+    let (alone, idle) = (format!("{camera}agent = \"/\"\n"), format!("{camera}project = \"{folder}\"\n"));
+    let homeless = format!("[[camera]]\nname = \"a\"\ndevice = \"x\"\nagent = \"/\"\nproject = \"{folder}\"\n[[agent]]\n");
+    let labelled =
+        |agent: &str, more: &str| format!("{camera}agent = \"{agent}\"\nproject = \"{folder}\"\n[[agent]]\npath = \"/cars\"\n{more}");
+    let (lost, selected) = (labelled("/car", ""), labelled("/cars", "target = \"objects\"\n"));
+    let barred = labelled("/cars", &format!("[server]\nallowed_projects = [\"{dataset}\"]\n"));
     for (config, words) in [
         ("[server]\nrequest_budget = \"0s\"", &["longer than zero"][..]),
         ("[server]\nrequest_budget = \"55\"", &["no unit", "55s"]),
@@ -201,6 +208,12 @@ fn wrong_values_say_what_would_be_right() {
         ("[[camera]]\nname = \"a\"\ndevice = \"x\"\nsize = \"4k\"\n", &["config.toml:4: camera.a.size", "1920x1080"]),
         ("[[camera]]\nname = \"a\"\ndevice = \"x\"\nsettle = \"20s\"\n", &["config.toml:4: camera.a.settle", "shorter"]),
         ("[[camera]]\nname = \"a\"\ndevice = \"x\"\ninterval = \"10s\"\n", &["config.toml:4: camera.a.interval", "folder and dataset"]),
+        (&alone, &["config.toml:6: camera.a.agent", "needs project"]),
+        (&idle, &["config.toml:6: camera.a.project", "needs agent"]),
+        (&homeless, &["config.toml:4: camera.a.agent", "needs folder and dataset"]),
+        (&lost, &["config.toml:6: camera.a.agent", "no agent \"/car\"", "did you mean \"/cars\""]),
+        (&selected, &["config.toml:6: camera.a.agent", "selected objects", "target = \"frame\""]),
+        (&barred, &["camera.a.project", "server.allowed_projects"]),
         (&too_often, &["config.toml:6: camera.a.interval", "from 1s to 30d"]),
         ("[[agent]]\n[[agent]]\n", &["config.toml:2", "already taken by the agent at", "config.toml:1"]),
         ("[agent]\npath = \"/\"", &["[[agent]]"]),

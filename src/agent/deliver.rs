@@ -37,7 +37,7 @@ impl EditorAgent {
             }
             Err(error) if !written_down => {
                 let message = format!("the answer could not be saved, nor kept on this box: {error}");
-                Err(Error { kind: Kind::Busy, message, retry_after: Some(Duration::from_secs(30)) })
+                Err(Error { retry_after: Some(Duration::from_secs(30)), ..Error::new(Kind::Busy, message) })
             }
             Err(error) => {
                 let fate = failure(&error);

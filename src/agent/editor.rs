@@ -61,6 +61,9 @@ impl EditorAgent {
     fn answer_frame(&self, trigger: &Trigger, agent: &Settings, ground: &Ground, report: &mut Report) -> Result<Outcome, Error> {
         let mut topics: Vec<Topic<'_>> = select::choose(&ground.ontology, &agent.classification)?.into_iter().map(Topic::from).collect();
         let row = report.step(Step::Link, |_| self.open(trigger, ground))?;
+        if trigger.unasked && is_begun(&row, trigger.frame, &topics)? {
+            return Ok(Outcome::Kept { message: None });
+        }
         if let Some(outcome) = respect_existing(agent, &row, trigger.frame, &mut topics)? {
             return Ok(outcome);
         }
@@ -73,6 +76,11 @@ impl EditorAgent {
         let order = order(trigger, agent, ground, &row, &reply)?;
         let told = |saved: &Saved| (agent.reply == ReplyStyle::Summary).then(|| summary(&order, saved, &reply.left_out));
         self.deliver(trigger, agent, &order, told, report)
+    }
+
+    /// Whether there is an agent at this path.
+    pub fn has(&self, path: &str) -> bool {
+        self.agents.iter().any(|agent| agent.path == path)
     }
 
     fn agent(&self, trigger: &Trigger) -> Result<&Settings, Error> {
@@ -188,6 +196,16 @@ fn summary(order: &SaveOrder, saved: &Saved, left_out: &[String]) -> String {
         text.push_str(&format!("; left unanswered: {}", left_out.join(", ")));
     }
     text
+}
+
+/// Whether any of the topics has an answer: by us, before a crash, or by somebody who was faster.
+fn is_begun(row: &LabelRow, frame: u64, topics: &[Topic<'_>]) -> Result<bool, Error> {
+    for topic in topics {
+        if row.answer_on(topic.feature, frame)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Leaves out the topics that already have an answer, or ends the trigger, as the agent is configured.

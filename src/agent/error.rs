@@ -36,12 +36,15 @@ pub struct Error {
     pub message: String,
     /// When coming back makes sense, for [`Kind::Busy`].
     pub retry_after: Option<Duration>,
+    /// Whether another try by itself would end the same, or cost another answer of the model.
+    pub lasts: bool,
 }
 
 impl Error {
     /// An error without a time to come back.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), retry_after: None }
+        let lasts = matches!(kind, Kind::Forbidden | Kind::Unprocessable);
+        Self { kind, message: message.into(), retry_after: None, lasts }
     }
 
     /// A mistake of this program.
@@ -73,7 +76,9 @@ impl From<encord::Error> for Error {
             E::Key { .. } | E::Clock { .. } | E::Unreachable { .. } | E::Refused { .. } | E::Malformed { .. } => Kind::Upstream,
             E::Deadline(expired) => over(*expired),
         };
-        Self::new(kind, error.to_string())
+        // An item comes into a project with its dataset.
+        let lasts = !error.may_pass() && kind != Kind::NotFound;
+        Self { lasts, ..Self::new(kind, error.to_string()) }
     }
 }
 
@@ -106,6 +111,7 @@ impl From<model::Error> for Error {
             E::CapReached { retry_after, .. } => Some(*retry_after),
             _ => None,
         };
-        Self { kind, message: error.to_string(), retry_after }
+        let lasts = matches!(error, E::Refusal { .. } | E::Invalid { .. } | E::Unaskable(_));
+        Self { kind, message: error.to_string(), retry_after, lasts }
     }
 }

@@ -275,7 +275,7 @@ impl Shared {
 }
 
 fn busy(message: &str) -> Error {
-    Error { kind: Kind::Busy, message: message.into(), retry_after: Some(Duration::from_secs(2)) }
+    Error { retry_after: Some(Duration::from_secs(2)), ..Error::new(Kind::Busy, message) }
 }
 
 #[cfg(test)]
@@ -298,6 +298,7 @@ mod tests {
             objects: Vec::new(),
             deadline: Deadline::after(Duration::from_secs(10)),
             trace: Trace::fresh(),
+            unasked: false,
         }
     }
 

@@ -24,6 +24,8 @@ pub struct Trigger {
     /// The caller's trace (`X-Cloud-Trace-Context` or `traceparent`), or one of its own: in the log, and in what Encord and
     /// the model are asked.
     pub trace: Trace,
+    /// Nobody pressed the button: an answer that is there stays, whatever the agent would make of it.
+    pub unasked: bool,
 }
 
 impl Trigger {

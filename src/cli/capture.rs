@@ -16,7 +16,8 @@ mod deliver;
 ///
 /// Without a name, lists the cameras that are there, each with the name to write into the configuration. With the name of
 /// a [[camera]], or the path or bus id of one that is not configured, takes a picture once the exposure has settled. Without
-/// --output it goes to Encord: uploaded to the camera's storage folder, registered, and put into its dataset.
+/// --output it goes to Encord: uploaded to the camera's storage folder, registered, and put into its dataset. With --label
+/// the camera's agent then answers for it, so that it is labelled when an annotator first opens it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -29,12 +30,15 @@ pub(super) struct Arguments {
     /// Send this picture to Encord instead of taking one: a .jpg that was taken before
     #[arg(long, value_name = "FILE", requires = "camera", conflicts_with = "output")]
     picture: Option<PathBuf>,
+    /// Have the camera's agent label the picture at Encord
+    #[arg(long, requires = "camera", conflicts_with = "output")]
+    label: bool,
     /// Print facts as JSON
     #[arg(long)]
     json: bool,
 }
 
-pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+pub(super) fn run(arguments: &Arguments, make: fn(Settings) -> Camera) -> anyhow::Result<ExitCode> {
     let config = arguments.config.load()?;
     let configured = config.cameras();
     if !BUILT_IN && arguments.picture.is_none() {
@@ -43,8 +47,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let Some(camera) = &arguments.camera else { return list(&configured, arguments.json) };
     let settings = named(camera, configured)?;
     match &arguments.output {
-        Some(output) => take(&settings, output, arguments.json),
-        None => deliver::run(&config, &settings, arguments.picture.as_deref(), arguments.json),
+        Some(output) => take(&make(settings), output, arguments.json),
+        None => deliver::run(config, &make(settings), arguments),
     }
 }
 
@@ -112,18 +116,19 @@ fn named(camera: &str, configured: Vec<Settings>) -> anyhow::Result<Settings> {
     Err(WrongUsage(format!("the configuration has no camera {camera:?}: {known}; a path such as /dev/video0 will do too")).into())
 }
 
-fn take(settings: &Settings, output: &Path, json: bool) -> anyhow::Result<ExitCode> {
+fn take(camera: &Camera, output: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let is_jpeg = output.extension().is_some_and(|end| end.eq_ignore_ascii_case("jpg") || end.eq_ignore_ascii_case("jpeg"));
     if !is_jpeg {
         return Err(WrongUsage(format!("--output {}: the name must end in .jpg", output.display())).into());
     }
     let progress = Progress::new("waiting for the camera");
-    let shot = Camera::new(settings.clone()).take()?;
+    let shot = camera.take()?;
     drop(progress);
     std::fs::write(output, &shot.jpeg).with_context(|| format!("{} cannot be written", output.display()))?;
     print(&if json { format!("{}\n", facts(&shot)) } else { told(&shot, output) })?;
-    if !shot.settled && !settings.settle.is_zero() {
-        eprintln!("warning: the exposure did not settle within {} s", settings.settle.as_secs_f64());
+    let settle = camera.settings().settle;
+    if !shot.settled && !settle.is_zero() {
+        eprintln!("warning: the exposure did not settle within {} s", settle.as_secs_f64());
     }
     Ok(ExitCode::SUCCESS)
 }

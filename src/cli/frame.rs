@@ -73,7 +73,7 @@ fn lossless(output: &Path) -> anyhow::Result<bool> {
 }
 
 /// The daemon's cache where this user may write it, else one of the user's own.
-fn usable_cache(configured: PathBuf) -> PathBuf {
+pub(super) fn usable_cache(configured: PathBuf) -> PathBuf {
     let usable = |dir: &PathBuf| std::fs::create_dir_all(dir).is_ok() && may_write(dir);
     let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
     let own = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or(home).map(|dir| dir.join("edgelabel"));

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::camera::{self, Camera};
 use crate::config::{Config, Env, Invalid};
 use crate::{encord, http, server};
 
@@ -94,6 +95,12 @@ pub fn declared() -> clap::Command {
 
 /// Runs the command that the program's arguments name.
 pub fn main() -> ExitCode {
+    main_seeing(Camera::new)
+}
+
+/// The same with cameras of another make, for tests on a box without one.
+#[doc(hidden)]
+pub fn main_seeing(make: fn(camera::Settings) -> Camera) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(usage) => {
@@ -103,12 +110,12 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
-        Command::Run(arguments) => run::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments, make),
         Command::Cert(arguments) => cert::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Frame(arguments) => frame::run(&arguments),
-        Command::Capture(arguments) => capture::run(&arguments),
+        Command::Capture(arguments) => capture::run(&arguments, make),
         Command::Trigger(arguments) => trigger::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Pending(arguments) => pending::run(&arguments),

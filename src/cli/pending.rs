@@ -1,18 +1,18 @@
-//! `edgelabel pending`: the answers that wait to be saved, and the pictures that wait to be delivered.
+//! `edgelabel pending`: the answers that wait to be saved, and the pictures that wait to be delivered or labelled.
 
 use std::process::ExitCode;
 
 use serde_json::json;
 
 use super::{ConfigArgument, print};
-use crate::journal::{Capture, Error, Journal, Pending, State};
+use crate::journal::{Capture, Error, Journal, Labelling, Pending, State};
 use crate::station::Leg;
 
-/// Lists, retries, shows or drops the answers that wait to be saved and the pictures that wait to be delivered
+/// Lists, retries, shows or drops the answers that wait to be saved and the pictures that wait to be delivered or labelled
 ///
 /// An answer waits when Encord could not be reached for the save: the daemon saves it as soon as Encord is back. An
 /// answer is refused when Encord would not take it; it is kept, and tried again only by `pending retry`. So it is with the
-/// pictures of cameras.
+/// pictures of cameras. One that is delivered and waits for its label loses only that when it is dropped.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit codes: 0 done, 1 no such entry or the journal cannot be read, 78 wrong configuration.")]
 pub(super) struct Arguments {
@@ -147,13 +147,15 @@ fn line(entry: &Entry) -> String {
             (format!("{id}  {state}  since {since}  project {project}  data {data}  frame {frame}  agent {agent}\n"), attempts, error)
         }
         Entry::Picture(entry) => {
-            let Capture { id, camera, dataset, title, bytes, leg, since, attempts, error, .. } = entry.as_ref();
+            let Capture { id, camera, dataset, title, bytes, leg, labelling, delivered, since, attempts, error, .. } = entry.as_ref();
             let (state, since, leg) = (state(entry.state), rfc3339(*since), Leg::word(leg));
-            (
-                format!("{id}  {state}  since {since}  picture {title} of {camera}, {bytes} bytes, {leg}  dataset {dataset}\n"),
-                attempts,
-                error,
-            )
+            let text = match labelling {
+                Some(Labelling { agent, project }) if *delivered => {
+                    format!("{id}  {state}  since {since}  label of picture {title} of {camera}  project {project}  agent {agent}\n")
+                }
+                _ => format!("{id}  {state}  since {since}  picture {title} of {camera}, {bytes} bytes, {leg}  dataset {dataset}\n"),
+            };
+            (text, attempts, error)
         }
     };
     if !error.is_empty() {
@@ -173,10 +175,10 @@ fn value(entry: &Entry) -> Result<serde_json::Value, serde_json::Error> {
         Entry::Answer(entry) => serde_json::to_value(entry),
         Entry::Picture(entry) => Ok(json!({
             "id": entry.id,
-            "project": null,
-            "data": null,
+            "project": entry.labelling.as_ref().map(|labelling| &labelling.project),
+            "data": Leg::data(&entry.leg),
             "frame": null,
-            "agent": null,
+            "agent": entry.labelling.as_ref().map(|labelling| &labelling.agent),
             "camera": entry.camera,
             "folder": entry.folder,
             "dataset": entry.dataset,

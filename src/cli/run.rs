@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::ConfigArgument;
+use crate::camera::{self, Camera};
 use crate::daemon::{self, Source};
 
 /// Answers the label editor until it is told to stop
@@ -15,7 +16,7 @@ pub(super) struct Arguments {
     config: ConfigArgument,
 }
 
-pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    daemon::run(&Source { path: arguments.config.config.clone(), environment: super::environment() })?;
+pub(super) fn run(arguments: &Arguments, make: fn(camera::Settings) -> Camera) -> anyhow::Result<ExitCode> {
+    daemon::run(&Source { path: arguments.config.config.clone(), environment: super::environment() }, make)?;
     Ok(ExitCode::SUCCESS)
 }

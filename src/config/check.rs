@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use url::{Host, Url};
 
-use super::file::WebhookSignature;
+use super::file::{self, Target, WebhookSignature};
 use super::problem::{Problem, nearest};
 use super::{Config, strict};
 use crate::http;
@@ -97,6 +97,47 @@ impl Config {
                 let what = "needs folder and dataset: pictures that are taken at an interval go to Encord";
                 problems.push(self.problem(&key("interval"), what));
             }
+            self.camera_is_labelled(camera, &key, problems);
+        }
+    }
+
+    fn camera_is_labelled(&self, camera: &file::Camera, key: &dyn Fn(&str) -> String, problems: &mut Vec<Problem>) {
+        let (agent, project) = match (&camera.agent.0, &camera.project.0) {
+            (None, None) => return,
+            (Some(agent), Some(project)) => (agent, project),
+            (Some(_), None) => {
+                let what = "needs project as well: the project, with the camera's dataset, whose label rows the agent answers in";
+                return problems.push(self.problem(&key("agent"), what));
+            }
+            (None, Some(_)) => {
+                let what = "needs agent as well: the path of the [[agent]] that answers for the camera's pictures";
+                return problems.push(self.problem(&key("project"), what));
+            }
+        };
+        if camera.folder.0.is_none() && camera.dataset.0.is_none() {
+            problems.push(self.problem(&key("agent"), "needs folder and dataset: a picture is labelled at Encord"));
+        }
+        match self.file.agent.get(&agent.0) {
+            None => {
+                let hint = match nearest(&agent.0, self.file.agent.keys().map(String::as_str)) {
+                    Some(known) => format!("; did you mean {known:?}?"),
+                    None => ": write an [[agent]] with this path, or name another".to_owned(),
+                };
+                problems.push(self.problem(&key("agent"), format!("there is no agent {:?}{hint}", agent.0)));
+            }
+            Some(found) if found.target == Target::Objects => {
+                let what = format!(
+                    "agent {:?} answers for selected objects, and a new picture has none: name one with target = \"frame\"",
+                    agent.0
+                );
+                problems.push(self.problem(&key("agent"), what));
+            }
+            Some(_) => {}
+        }
+        let allowed = &self.file.server.allowed_projects;
+        if !allowed.is_empty() && !allowed.contains(project) {
+            problems
+                .push(self.problem(&key("project"), format!("{project} is not in server.allowed_projects: add it there, or name another")));
         }
     }
 

@@ -418,6 +418,10 @@ pub struct Camera {
     pub folder: Maybe<FolderUuid>,
     /// The dataset that they are put into.
     pub dataset: Maybe<DatasetHash>,
+    /// The agent that labels them there, by its path; empty for none.
+    pub agent: Maybe<AgentPath>,
+    /// The project in which it does.
+    pub project: Maybe<ProjectHash>,
 }
 
 impl Default for Camera {
@@ -433,6 +437,8 @@ impl Default for Camera {
             interval: Maybe::default(),
             folder: Maybe::default(),
             dataset: Maybe::default(),
+            agent: Maybe::default(),
+            project: Maybe::default(),
         }
     }
 }

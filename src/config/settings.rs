@@ -179,6 +179,12 @@ impl Config {
         Some(encord::Shelf { folder: written.folder.0.clone()?, dataset: written.dataset.0.clone()? })
     }
 
+    /// Who labels a camera's pictures, and in which project; `None` when nobody does.
+    pub fn labelling(&self, camera: &str) -> Option<journal::Labelling> {
+        let written = self.file.camera.values().find(|written| written.name.0 == camera)?;
+        Some(journal::Labelling { agent: written.agent.0.clone()?.0, project: written.project.0.clone()? })
+    }
+
     /// How often a picture is taken with a camera unasked; `None` for on demand only.
     pub fn interval(&self, camera: &str) -> Option<Duration> {
         let written = self.file.camera.values().find(|written| written.name.0 == camera)?;

@@ -10,7 +10,7 @@ use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::Url;
 
-use crate::ids::{DatasetHash, FolderUuid};
+use crate::ids::{DatasetHash, FolderUuid, ProjectHash};
 use crate::server::Network;
 use crate::telemetry::{Format, LogSettings};
 
@@ -263,7 +263,7 @@ impl fmt::Display for PictureSize {
     }
 }
 
-/// The UUID of something at Encord; empty for none.
+/// A value that may be left out: an empty text stands for none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Maybe<T>(pub Option<T>);
 
@@ -388,6 +388,8 @@ written_as_text! {
     PictureSize => "a width and height in quotes, such as \"1920x1080\"",
     Maybe<FolderUuid> => "the UUID of a storage folder in quotes",
     Maybe<DatasetHash> => "the UUID of a dataset in quotes",
+    Maybe<ProjectHash> => "the hash of a project in quotes",
+    Maybe<AgentPath> => "the path of an agent in quotes, such as \"/cars\"",
     Maybe<Span> => "a duration in quotes, such as \"10m\"",
     ClientNetwork => "an address range in quotes, such as \"192.168.4.0/24\"",
     LogLevel => "a log level in quotes, such as \"info\"",

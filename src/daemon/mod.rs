@@ -3,6 +3,7 @@
 mod desk;
 mod gallery;
 mod health;
+mod labels;
 mod parts;
 mod press;
 mod proof;
@@ -34,6 +35,8 @@ use self::parts::Parts;
 use self::proof::Proof;
 use self::view::View;
 
+pub use self::labels::Alone;
+
 /// How long a decode worker may take to prove itself at the start: plugins are scanned then, on slow disks too.
 const PROOF_TIME: Duration = Duration::from_secs(90);
 
@@ -63,11 +66,11 @@ impl Source {
     }
 }
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT. `make` makes a camera of its settings.
 ///
 /// # Errors
 /// [`Invalid`] for a configuration that cannot be used; anything else that keeps the daemon from starting.
-pub fn run(source: &Source) -> anyhow::Result<()> {
+pub fn run(source: &Source, make: fn(camera::Settings) -> Camera) -> anyhow::Result<()> {
     // Before any thread exists: the variables that name passed sockets are taken out of the environment.
     let passed = systemd::passed_sockets()?;
     let config = source.read()?;
@@ -76,18 +79,24 @@ pub fn run(source: &Source) -> anyhow::Result<()> {
         tracing::warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("server").enable_all().build()?;
-    let outcome = runtime.block_on(live(source, config, &logs, passed));
+    let outcome = runtime.block_on(live(source, config, &logs, passed, make));
     // Threads that still wait for an upstream are not waited for: what they were paid for is in the journal.
     runtime.shutdown_background();
     outcome
 }
 
-async fn live(source: &Source, config: Config, logs: &LogControl, passed: Vec<TcpListener>) -> anyhow::Result<()> {
+async fn live(
+    source: &Source,
+    config: Config,
+    logs: &LogControl,
+    passed: Vec<TcpListener>,
+    make: fn(camera::Settings) -> Camera,
+) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
 
-    let daemon = Daemon::start(config, passed).await?;
+    let daemon = Daemon::start(config, passed, make).await?;
     let mut said = daemon.view.line();
     systemd::ready(&said);
     tracing::info!("ready: triggers are taken");
@@ -127,6 +136,8 @@ struct Daemon {
     replay: Rounds,
     /// Delivers the pictures that wait.
     courier: Rounds,
+    /// Labels those that are delivered.
+    labels: Rounds,
     /// Takes pictures.
     shutters: Arc<Shutters>,
     watchdog: Option<tokio::task::JoinHandle<()>>,
@@ -139,7 +150,7 @@ struct Daemon {
 
 impl Daemon {
     /// Puts the parts together. Encord, media stores and models may be down; what is on this box must work.
-    async fn start(config: Config, passed: Vec<TcpListener>) -> anyhow::Result<Self> {
+    async fn start(config: Config, passed: Vec<TcpListener>, make: fn(camera::Settings) -> Camera) -> anyhow::Result<Self> {
         let settings = config.server()?;
         let metrics = Arc::new(Metrics::default());
         let owner = Owner::take(&config.journal().path)?;
@@ -156,16 +167,19 @@ impl Daemon {
         desk.gallery.switch(config.file.admin.thumbnails);
         let for_replay = Arc::clone(&desk);
         let replay = replay::start(Arc::clone(&journal), move || for_replay.agent())?;
-        journal.tidy_pictures();
-        let for_courier = Arc::clone(&desk);
-        let courier = station::start_courier(Arc::clone(&journal), move || {
-            let parts = for_courier.parts();
-            (parts.encord.clone(), parts.store.clone())
-        })?;
-        let shutters = Arc::new(Shutters::new(Arc::clone(&journal), courier.bell(), Box::new(Camera::new)));
-        desk.set_bells(vec![replay.bell(), courier.bell()]);
         let for_pool = Arc::clone(&desk);
         let pool = Arc::new(Pool::new(config.pool(), move |trigger, waited| for_pool.handle(trigger, waited))?);
+        journal.tidy_pictures();
+        let labeller = labels::by_pool(&pool, &desk);
+        let labels = station::start_labels(Arc::clone(&journal), Arc::clone(&labeller))?;
+        let for_courier = Arc::clone(&desk);
+        let parties = move || {
+            let parts = for_courier.parts();
+            (parts.encord.clone(), parts.store.clone())
+        };
+        let courier = station::start_courier(Arc::clone(&journal), parties, labels.bell())?;
+        let shutters = Arc::new(Shutters::new(Arc::clone(&journal), courier.bell(), Box::new(make)));
+        desk.set_bells(vec![replay.bell(), courier.bell()]);
 
         let listeners = match Listeners::passed(passed) {
             Some(passed) => passed,
@@ -183,17 +197,20 @@ impl Daemon {
             pool: Arc::clone(&pool),
             journal: Arc::clone(&journal),
             shutters: Arc::clone(&shutters),
+            labeller,
             health,
             tls: settings.tls.clone(),
             agents: Mutex::new(settings.agent_paths.clone()),
             decoders: Mutex::default(),
             started: time::OffsetDateTime::now_utc().unix_timestamp(),
+            serving: AtomicBool::new(false),
             draining: AtomicBool::new(false),
         });
         let admin = Admin::start(&config.admin()?, view.admin(&metrics))?;
         server.probe(DOOR_TIME).await.context("the HTTPS port does not answer a look through it")?;
         // Last: a daemon that does not come up takes no pictures.
         shutters.change(duties(&config))?;
+        view.serving.store(true, Ordering::SeqCst);
         Ok(Self {
             desk,
             pool,
@@ -202,6 +219,7 @@ impl Daemon {
             journal,
             replay,
             courier,
+            labels,
             shutters,
             watchdog,
             _admin: admin,
@@ -252,6 +270,7 @@ impl Daemon {
         self.shutters.end();
         self.replay.end();
         self.courier.end();
+        self.labels.end();
         self.server.drain();
         self.pool.drain();
         let (pool, grace) = (Arc::clone(&self.pool), self.shutdown_grace);
@@ -262,7 +281,7 @@ impl Daemon {
         if let Some(watchdog) = self.watchdog {
             watchdog.abort();
         }
-        let (late, journal, media) = ((self.replay, self.courier), self.journal, self.desk.parts().media.clone());
+        let (late, journal, media) = ((self.replay, self.courier, self.labels), self.journal, self.desk.parts().media.clone());
         tokio::task::spawn_blocking(move || drop(late)).await?;
         tokio::task::spawn_blocking(move || media.close()).await?;
         if let Err(error) = journal.checkpoint() {
@@ -275,7 +294,12 @@ impl Daemon {
 
 /// What is to be done with each camera.
 fn duties(config: &Config) -> Vec<Duty> {
-    let duty = |camera: camera::Settings| Duty { shelf: config.shelf(&camera.name), interval: config.interval(&camera.name), camera };
+    let duty = |camera: camera::Settings| Duty {
+        shelf: config.shelf(&camera.name),
+        labelling: config.labelling(&camera.name),
+        interval: config.interval(&camera.name),
+        camera,
+    };
     config.cameras().into_iter().map(duty).collect()
 }
 

@@ -1,6 +1,7 @@
 //! The parts that a configuration makes, and which of them survive a reload.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::agent::Saves;
 use crate::agent::editor::EditorAgent;
@@ -20,6 +21,8 @@ pub(super) struct Parts {
     pub(super) models: Models,
     /// For what is uploaded.
     pub(super) store: http::Client,
+    /// For one trigger, all steps.
+    pub(super) budget: Duration,
     saves: Arc<Saves>,
     made_of: MadeOf,
 }
@@ -57,7 +60,8 @@ impl Parts {
         let saves = before.map(|old| Arc::clone(&old.saves)).unwrap_or_default();
         let agent =
             EditorAgent::new(config.agents(), encord.clone(), media.clone(), models.clone(), Arc::clone(journal), Arc::clone(&saves));
-        Ok(Self { agent: Arc::new(agent), media, encord, models, store, saves, made_of })
+        let budget = config.file.server.request_budget.0;
+        Ok(Self { agent: Arc::new(agent), media, encord, models, store, budget, saves, made_of })
     }
 }
 

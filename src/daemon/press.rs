@@ -1,4 +1,5 @@
-//! `POST /camera/NAME/capture`: a picture is taken, written down, and delivered while the caller waits a little.
+//! `POST /camera/NAME/capture`: a picture is taken, written down, delivered, and labelled if its camera has an agent, while the
+//! caller waits a little.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use serde_json::json;
 
 use crate::camera;
 use crate::server::admin::Captured;
-use crate::station::{Shutters, Trouble};
+use crate::station::{Labeller, Shutters, Trouble};
 
 use super::desk::Desk;
 
@@ -15,7 +16,7 @@ use super::desk::Desk;
 const DELIVERY: Duration = Duration::from_secs(20);
 
 /// Takes a picture with a camera, for the admin address.
-pub(super) fn capture(shutters: &Shutters, desk: &Arc<Desk>, camera: &str) -> Captured {
+pub(super) fn capture(shutters: &Shutters, desk: &Arc<Desk>, labeller: &Labeller, camera: &str) -> Captured {
     let taken = match shutters.press(camera) {
         Ok(taken) => taken,
         Err(trouble) => {
@@ -25,14 +26,19 @@ pub(super) fn capture(shutters: &Shutters, desk: &Arc<Desk>, camera: &str) -> Ca
     };
     let parts = desk.parts();
     let delivered = shutters.deliver(&taken, &parts.encord, &parts.store, DELIVERY);
-    let (status, state) = match &delivered {
-        Ok(_) => (200, "delivered"),
-        Err(failure) if failure.may_pass() => (202, "waiting"),
-        Err(_) => (502, "refused"),
+    let labelled = delivered.as_ref().ok().and_then(|_| shutters.label(&taken, labeller));
+    let failure = delivered.as_ref().err().or(labelled.as_ref().and_then(|labelled| labelled.as_ref().err()));
+    let (status, fate) = match failure {
+        None => (200, ""),
+        Some(failure) if failure.may_pass() => (202, "waiting"),
+        Some(_) => (502, "refused"),
     };
+    let state = if delivered.is_ok() { "delivered" } else { fate };
+    let label = labelled.as_ref().map(|labelled| labelled.as_ref().map_or(fate, |how| how.word()));
+    let cause = failure.map(ToString::to_string);
     tracing::info!(
         %camera, picture = %taken.capture.id, title = %taken.capture.title, bytes = taken.capture.bytes, state,
-        ms = taken.took.as_millis() as u64, cause = delivered.as_ref().err().map(ToString::to_string).unwrap_or_default(),
+        label = label.unwrap_or_default(), ms = taken.took.as_millis() as u64, cause = cause.as_deref().unwrap_or_default(),
         "a picture is taken on demand"
     );
     let mut facts = json!({
@@ -46,12 +52,15 @@ pub(super) fn capture(shutters: &Shutters, desk: &Arc<Desk>, camera: &str) -> Ca
         "settled": taken.settled,
         "milliseconds": taken.took.as_millis() as u64,
     });
-    match delivered {
-        Ok(arrived) => {
-            facts["item"] = json!(arrived.item);
-            facts["data"] = json!(arrived.data);
-        }
-        Err(failure) => facts["error"] = json!(failure.to_string()),
+    if let Ok(arrived) = delivered {
+        facts["item"] = json!(arrived.item);
+        facts["data"] = json!(arrived.data);
+    }
+    if let Some(label) = label {
+        facts["label"] = json!(label);
+    }
+    if let Some(cause) = cause {
+        facts["error"] = json!(cause);
     }
     Captured { status, facts }
 }
@@ -60,7 +69,7 @@ fn status_of(trouble: &Trouble) -> u16 {
     match trouble {
         Trouble::Unknown { .. } => 404,
         Trouble::NoShelf { .. } => 409,
-        Trouble::Busy { .. } | Trouble::Over { .. } | Trouble::Camera(camera::Error::Busy { .. }) => 503,
+        Trouble::Busy { .. } | Trouble::Starting { .. } | Trouble::Over { .. } | Trouble::Camera(camera::Error::Busy { .. }) => 503,
         Trouble::Late { .. } | Trouble::Camera(camera::Error::Silent { .. }) => 504,
         Trouble::Camera(_) => 502,
         Trouble::Journal(_) => 500,

@@ -7,13 +7,13 @@ use std::time::Duration;
 use crate::agent::Pool;
 use crate::deadline::Deadline;
 use crate::encord::requests::{Kind, Outcome};
-use crate::journal::{Journal, State};
+use crate::journal::{Capture, Journal, State};
 use crate::media::DecoderState;
 use crate::model::Stats;
 use crate::server::admin::{CertificateStatus, Dependency};
 use crate::server::authority::{AuthorityFiles, issuing_authority};
 use crate::server::{AdminView, Server, Status, TlsSettings};
-use crate::station::Shutters;
+use crate::station::{Labeller, Shutters};
 use crate::telemetry::{Metrics, ModelReading, Readings};
 
 use super::desk::Desk;
@@ -33,6 +33,7 @@ pub(super) struct View {
     pub(super) pool: Arc<Pool>,
     pub(super) journal: Arc<Journal>,
     pub(super) shutters: Arc<Shutters>,
+    pub(super) labeller: Arc<Labeller>,
     pub(super) health: Arc<Health>,
     pub(super) tls: TlsSettings,
     /// Paths of the agents now in force.
@@ -40,19 +41,21 @@ pub(super) struct View {
     /// What decodes here, each proven; empty until they have been tried.
     pub(super) decoders: Mutex<Vec<String>>,
     pub(super) started: i64,
+    /// Whether all parts are at work.
+    pub(super) serving: AtomicBool,
     pub(super) draining: AtomicBool,
 }
 
 impl View {
     pub(super) fn admin(self: &Arc<Self>, metrics: &Arc<Metrics>) -> AdminView {
         let (for_status, for_readings, for_pictures) = (Arc::clone(self), Arc::clone(self), Arc::clone(self));
-        let (shutters, desk) = (Arc::clone(&self.shutters), Arc::clone(&self.desk));
+        let (shutters, desk, labeller) = (Arc::clone(&self.shutters), Arc::clone(&self.desk), Arc::clone(&self.labeller));
         AdminView {
             status: Box::new(move || for_status.status()),
             readings: Box::new(move || for_readings.readings()),
             metrics: Arc::clone(metrics),
             picture: Box::new(move |request| for_pictures.desk.gallery.picture(request).map(|picture| (picture.mime, picture.bytes))),
-            capture: Box::new(move |camera| press::capture(&shutters, &desk, camera)),
+            capture: Box::new(move |camera| press::capture(&shutters, &desk, &*labeller, camera)),
             ca_certificate: AuthorityFiles::beside(&self.tls).ca_certificate,
         }
     }
@@ -81,7 +84,11 @@ impl View {
 
     fn status(&self) -> Status {
         let stats = self.pool.stats(Duration::ZERO);
-        let state = if self.draining.load(Ordering::SeqCst) { "draining" } else { "serving" };
+        let state = match (self.draining.load(Ordering::SeqCst), self.serving.load(Ordering::SeqCst)) {
+            (true, _) => "draining",
+            (false, true) => "serving",
+            (false, false) => "starting",
+        };
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             state: state.into(),
@@ -125,18 +132,19 @@ impl View {
         }
     }
 
-    /// Pictures that could not be delivered yet say why; refused ones wait for somebody to look at them.
+    /// Pictures that could not be delivered or labelled yet say why; refused ones wait for somebody to look at them.
     fn note_pictures(&self) {
-        const PICTURES: &str = "pictures";
         let captures = self.journal.captures().unwrap_or_default();
-        let mut failed = captures.iter().filter(|capture| !capture.error.is_empty());
-        match failed.next() {
-            Some(first) => {
-                let told = format!("{} wait to be delivered (edgelabel pending): {}", captures.len(), first.error);
-                self.health.note(PICTURES, Err(told));
+        for (name, delivered, what) in [("pictures", false, "wait to be delivered"), ("labels", true, "wait for their label")] {
+            let waiting: Vec<&Capture> = captures.iter().filter(|capture| capture.delivered == delivered).collect();
+            match waiting.iter().find(|capture| !capture.error.is_empty()) {
+                Some(first) => {
+                    let told = format!("{} {what} (edgelabel pending): {}", waiting.len(), first.error);
+                    self.health.note(name, Err(told));
+                }
+                None if self.health.is_degraded(name) => self.health.note(name, Ok(())),
+                None => {}
             }
-            None if self.health.is_degraded(PICTURES) => self.health.note(PICTURES, Ok(())),
-            None => {}
         }
     }
 
@@ -168,7 +176,7 @@ impl View {
         let count = |state: State| pending.iter().filter(|entry| entry.state == state).count() as u64;
         let oldest = pending.iter().filter(|entry| entry.state == State::Waiting).map(|entry| entry.since).min();
         let captures = self.journal.captures().unwrap_or_default();
-        let pictures = |state: State| captures.iter().filter(move |capture| capture.state == state);
+        let pictures = |state: State| captures.iter().filter(move |capture| capture.state == state && !capture.delivered);
         let oldest_picture = pictures(State::Waiting).map(|capture| capture.since).min();
         let age = |since: time::OffsetDateTime| (time::OffsetDateTime::now_utc() - since).as_seconds_f64().max(0.0);
         let certificate = self.server.certificate();
@@ -184,6 +192,7 @@ impl View {
             pictures_waiting: pictures(State::Waiting).count() as u64,
             pictures_refused: pictures(State::Refused).count() as u64,
             pictures_oldest_seconds: oldest_picture.map_or(0.0, age),
+            pictures_unlabelled: captures.iter().filter(|capture| capture.delivered).count() as u64,
             cache_bytes: parts.media.cache_bytes(),
             upstream: vec![("encord", parts.encord.statuses()), ("media", parts.media.statuses())],
             encord_calls: Kind::ALL

@@ -1,13 +1,23 @@
-//! The pictures that wait to be delivered: how far each has come. A picture's file is there before its row, and goes before it.
+//! The pictures that wait to be delivered or labelled: how far each has come. A picture's file is there before its row, and goes
+//! before it.
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::pending::{state_of, state_text};
 use super::pictures::{Grip, Held, Pictures};
 use super::{Error, Journal, State, WhenFull};
-use crate::ids::{DatasetHash, FolderUuid};
+use crate::ids::{DatasetHash, FolderUuid, ProjectHash};
 
-/// One picture that was taken and is not in its dataset yet.
+/// Which agent answers for a picture once that is delivered, and in which project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labelling {
+    /// The agent's path.
+    pub agent: String,
+    /// A project that has the dataset.
+    pub project: ProjectHash,
+}
+
+/// One picture that was taken and is not in its dataset yet, or not labelled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capture {
     /// Names it in `edgelabel pending`.
@@ -26,11 +36,15 @@ pub struct Capture {
     pub bytes: u64,
     /// How far it has come, as JSON; the journal does not look into it.
     pub leg: String,
+    /// Who labels it, if it is to be labelled.
+    pub labelling: Option<Labelling>,
+    /// Whether it is in its dataset, and only waits for its label.
+    pub delivered: bool,
     /// Waiting or refused.
     pub state: State,
     /// When it was taken.
     pub since: time::OffsetDateTime,
-    /// Deliveries tried so far.
+    /// Deliveries tried so far, or labellings once it is delivered.
     pub attempts: u32,
     /// Why the last one failed.
     pub error: String,
@@ -49,7 +63,7 @@ pub enum Hold {
     Lost(Box<Capture>),
 }
 
-const COLUMNS: &str = "id, camera, folder, dataset, title, metadata, bytes, leg, state, since, attempts, error";
+const COLUMNS: &str = "id, camera, folder, dataset, title, metadata, bytes, leg, state, since, attempts, error, agent, project, delivered";
 
 impl Journal {
     /// Writes a picture down, and holds it. When this returns `Ok` it is on the disk.
@@ -74,9 +88,10 @@ impl Journal {
         put.map(|()| held)
     }
 
-    /// Drops the oldest pictures that nobody delivers until another of `bytes` fits; none if that is not enough.
+    /// Drops the oldest pictures that nobody delivers until another of `bytes` fits; none if that is not enough. Those that
+    /// are delivered take no room.
     fn make_room(&self, db: &Transaction<'_>, bytes: u64) -> rusqlite::Result<Result<(), Error>> {
-        let mut query = db.prepare("SELECT id, bytes FROM captures ORDER BY number")?;
+        let mut query = db.prepare("SELECT id, bytes FROM captures WHERE NOT delivered ORDER BY number")?;
         let there: Vec<(String, u64)> =
             query.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?.collect::<Result<_, _>>()?;
         let (waiting, waiting_bytes) = (there.len(), there.iter().map(|(_, bytes)| bytes).sum::<u64>());
@@ -132,13 +147,39 @@ impl Journal {
         }
     }
 
-    /// Notes that a delivery failed, and whether it is tried again by itself.
-    pub fn note_undelivered(&self, id: &str, state: State, error: &str) -> Result<(), Error> {
+    /// Notes that a picture is in its dataset and only waits for its label: its bytes are no longer needed. There are at most
+    /// as many of these as of pictures that wait to be delivered; beyond, the oldest label is given up.
+    pub fn note_delivered(&self, id: &str, leg: &str, held: &Held) -> Result<(), Error> {
+        let sql = "UPDATE captures SET leg = ?2, delivered = 1, state = 'waiting', attempts = 0, error = '' WHERE id = ?1";
+        if self.with(|db| db.execute(sql, params![id, leg]))? == 0 {
+            return Err(Error::NoSuchEntry { id: id.to_owned() });
+        }
+        if let Err(error) = held.empty() {
+            tracing::debug!(picture = %id, %error, "the delivered picture still takes room");
+        }
+        for id in self.labels_beyond(self.settings.max_pictures)? {
+            if self.give_up_capture(&id).unwrap_or(false) {
+                tracing::warn!(picture = %id, "the oldest picture that waited for its label goes without, to make room (journal.max_pictures)");
+            }
+        }
+        Ok(())
+    }
+
+    fn labels_beyond(&self, most: usize) -> Result<Vec<String>, Error> {
+        self.with(|db| {
+            let sql = "SELECT id FROM captures WHERE delivered ORDER BY number DESC LIMIT -1 OFFSET ?1";
+            let mut query = db.prepare_cached(sql)?;
+            query.query_map([i64::try_from(most).unwrap_or(i64::MAX)], |row| row.get(0))?.collect()
+        })
+    }
+
+    /// Notes that a delivery, or a labelling, failed, and whether it is tried again by itself.
+    pub fn note_failed_capture(&self, id: &str, state: State, error: &str) -> Result<(), Error> {
         let sql = "UPDATE captures SET attempts = attempts + 1, state = ?2, error = ?3 WHERE id = ?1";
         self.with(|db| db.execute(sql, params![id, state_text(state), error])).map(drop)
     }
 
-    /// Takes a picture out: it is delivered, or given up.
+    /// Takes a picture out: it is delivered and labelled, or given up.
     pub fn remove_capture(&self, id: &str, held: Option<&Held>) -> Result<(), Error> {
         held.map_or(Ok(()), Held::remove).map_err(|error| self.picture_error(&error))?;
         self.with(|db| db.execute("DELETE FROM captures WHERE id = ?1", [id])).map(drop)
@@ -167,11 +208,12 @@ impl Journal {
         })
     }
 
-    /// The oldest picture after `after` that is tried by itself: its place in the order, and its id.
-    pub fn next_capture(&self, after: i64) -> Result<Option<(i64, String)>, Error> {
+    /// The oldest picture after `after` that is tried by itself, of those that wait for their label or of those that wait to be
+    /// delivered: its place in the order, and its id.
+    pub fn next_capture(&self, after: i64, delivered: bool) -> Result<Option<(i64, String)>, Error> {
         self.with(|db| {
-            let sql = "SELECT number, id FROM captures WHERE state = 'waiting' AND number > ?1 ORDER BY number LIMIT 1";
-            db.prepare_cached(sql)?.query_row([after], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+            let sql = "SELECT number, id FROM captures WHERE state = 'waiting' AND number > ?1 AND delivered = ?2 ORDER BY number LIMIT 1";
+            db.prepare_cached(sql)?.query_row(params![after, delivered], |row| Ok((row.get(0)?, row.get(1)?))).optional()
         })
     }
 
@@ -202,8 +244,8 @@ impl Journal {
 
 fn insert(db: &Transaction<'_>, capture: &Capture, bytes: usize) -> rusqlite::Result<usize> {
     db.execute(
-        "INSERT INTO captures(id, camera, folder, dataset, title, metadata, bytes, leg, state, since)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        "INSERT INTO captures(id, camera, folder, dataset, title, metadata, bytes, leg, state, since, agent, project)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         params![
             capture.id,
             capture.camera,
@@ -214,7 +256,9 @@ fn insert(db: &Transaction<'_>, capture: &Capture, bytes: usize) -> rusqlite::Re
             bytes as i64,
             capture.leg,
             state_text(capture.state),
-            capture.since.unix_timestamp()
+            capture.since.unix_timestamp(),
+            capture.labelling.as_ref().map_or("", |labelling| &labelling.agent),
+            capture.labelling.as_ref().map_or("", |labelling| labelling.project.as_str())
         ],
     )
 }
@@ -234,6 +278,11 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Capture> {
         since: time::OffsetDateTime::from_unix_timestamp(row.get(9)?).unwrap_or(time::OffsetDateTime::UNIX_EPOCH),
         attempts: row.get(10)?,
         error: row.get(11)?,
+        labelling: match (row.get::<_, String>(12)?, row.get::<_, String>(13)?) {
+            (agent, _) if agent.is_empty() => None,
+            (agent, project) => Some(Labelling { agent, project: project.parse().map_err(|error| not_an_id(13, error))? }),
+        },
+        delivered: row.get(14)?,
     })
 }
 
@@ -254,6 +303,8 @@ mod tests {
             metadata: "{}".into(),
             bytes: 1000,
             leg: "\"taken\"".into(),
+            labelling: None,
+            delivered: false,
             state: State::Waiting,
             since: time::OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap(),
             attempts: 0,
@@ -319,6 +370,29 @@ mod tests {
     }
 
     #[test]
+    fn a_picture_that_waits_for_its_label_takes_no_room_and_is_found_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::new(Settings { when_full: WhenFull::Refuse, ..small(&folder) });
+        let labelling = Some(Labelling { agent: "/".into(), project: "027e0c65-c53f-426d-9f02-04fafe8bd80e".parse().unwrap() });
+        for id in ["a", "b", "c", "d"] {
+            let held = journal.put_capture(&Capture { labelling: labelling.clone(), ..capture(id) }, &[7; 1000]).unwrap();
+            journal.note_failed_capture(id, State::Waiting, "no network").unwrap();
+            journal.note_delivered(id, "there", &held).unwrap();
+            assert!(held.jpeg().unwrap().is_empty());
+        }
+        // The oldest label gives way to the fourth; three more pictures are taken in all the same.
+        for id in ["e", "f", "g"] {
+            drop(journal.put_capture(&capture(id), &[7; 1000]).unwrap());
+        }
+        assert_eq!((ids(&journal), files(&folder)), (["b", "c", "d", "e", "f", "g"].map(String::from).into(), 6));
+        let first = |delivered| journal.next_capture(0, delivered).unwrap().unwrap().1;
+        assert_eq!((first(true).as_str(), first(false).as_str()), ("b", "e"));
+        let found = journal.capture("b").unwrap();
+        assert_eq!((found.labelling, found.delivered, found.leg.as_str(), found.error.as_str()), (labelling, true, "there", ""));
+        assert!(journal.capture("e").unwrap().labelling.is_none());
+    }
+
+    #[test]
     fn what_a_crash_leaves_half_written_is_removed_and_a_lost_file_is_told() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::new(small(&folder));
@@ -337,7 +411,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let before = Journal::new(small(&folder));
         drop(before.put_capture(&capture("a"), &[7; 1000]).unwrap());
-        before.note_undelivered("a", State::Refused, "no").unwrap();
+        before.note_failed_capture("a", State::Refused, "no").unwrap();
         before.checkpoint().unwrap();
         // The table that nothing is taken over from.
         let page: i64 =

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-pub use captures::{Capture, Hold};
+pub use captures::{Capture, Hold, Labelling};
 pub use history::{Episode, KEPT_EPISODES};
 pub use owner::{Owner, Taken};
 pub use pending::{Pending, State};

@@ -29,6 +29,12 @@ impl Held {
         Ok(bytes)
     }
 
+    /// Gives the room back; the file stays, for its lock.
+    pub(super) fn empty(&self) -> io::Result<()> {
+        // What it was taken with may be a handle that only reads.
+        OpenOptions::new().write(true).open(&self.path)?.set_len(0)
+    }
+
     pub(super) fn remove(&self) -> io::Result<()> {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),

@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode};
 use super::Error;
 
 /// Steps that lead from each schema to the next; `user_version` says which have been taken.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     "
     CREATE TABLE pending (
         number   INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -52,11 +52,19 @@ const STEPS: [&str; 4] = [
         error    TEXT NOT NULL DEFAULT ''
     ) STRICT;
 ",
+    // Which agent labels the picture, in which project; and whether that is all that it waits for.
+    "
+    ALTER TABLE captures ADD COLUMN agent TEXT NOT NULL DEFAULT '';
+    ALTER TABLE captures ADD COLUMN project TEXT NOT NULL DEFAULT '';
+    ALTER TABLE captures ADD COLUMN delivered INTEGER NOT NULL DEFAULT 0;
+",
 ];
 
-/// What is taken over from a broken journal, by table.
-const SALVAGED: [(&str, &str); 2] = [
+/// What is taken over from a broken journal, by table. What was taken over once is left alone, so that an older program's table
+/// may come after the newer's.
+const SALVAGED: [(&str, &str); 3] = [
     ("pending", "id, project, data, frame, agent, payload, state, since, attempts, error"),
+    ("captures", "id, camera, folder, dataset, title, metadata, bytes, leg, state, since, attempts, error, agent, project, delivered"),
     ("captures", "id, camera, folder, dataset, title, metadata, bytes, leg, state, since, attempts, error"),
 ];
 

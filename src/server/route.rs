@@ -130,7 +130,8 @@ async fn judge(
         }
         Payload::Trigger(Ask { project, data, frame, objects }) => {
             door.count_project(&project, visit.address, rules.limits.triggers_per_project)?;
-            let trigger = Trigger { id, agent: agent.to_owned(), project, data, frame, objects, deadline, trace: trace_of(&head.headers) };
+            let (agent, trace) = (agent.to_owned(), trace_of(&head.headers));
+            let trigger = Trigger { id, agent, project, data, frame, objects, deadline, trace, unasked: false };
             run(door, rules, visit, trigger).await
         }
     }

@@ -7,20 +7,24 @@ use crate::encord::Encord;
 use crate::http;
 use crate::journal::{Bell, Hold, Journal, Rounds, State};
 
-use super::{Failure, Leg, PATIENCE, Route, finish};
+use super::{Failure, Leg, PATIENCE, Route, finish, report};
 
 /// Starts the thread; the first pass is at once. `parties` gives Encord and its store as they are now in force, which a reload
-/// may change.
-pub fn start(journal: Arc<Journal>, parties: impl Fn() -> (Encord, http::Client) + Send + 'static) -> std::io::Result<Rounds> {
+/// may change. `labels` is rung when a delivered picture waits for its label.
+pub fn start(
+    journal: Arc<Journal>,
+    parties: impl Fn() -> (Encord, http::Client) + Send + 'static,
+    labels: Bell,
+) -> std::io::Result<Rounds> {
     let longest = journal.settings().retry_max;
-    Rounds::start("courier", longest, move |bell| pass(&journal, &parties, bell))
+    Rounds::start("courier", longest, move |bell| pass(&journal, &parties, &labels, bell))
 }
 
 /// Tries all that waits, oldest first, until Encord cannot be reached; says whether it always could.
-fn pass(journal: &Journal, parties: &dyn Fn() -> (Encord, http::Client), bell: &Bell) -> bool {
+fn pass(journal: &Journal, parties: &dyn Fn() -> (Encord, http::Client), labels: &Bell, bell: &Bell) -> bool {
     let mut place = 0;
     while !bell.is_over() {
-        let next = journal.next_capture(place).and_then(|found| match found {
+        let next = journal.next_capture(place, false).and_then(|found| match found {
             Some((number, id)) => journal.hold(&id).map(|hold| Some((number, id, hold))),
             None => Ok(None),
         });
@@ -47,7 +51,12 @@ fn pass(journal: &Journal, parties: &dyn Fn() -> (Encord, http::Client), bell: &
                 let deadline = Deadline::after(PATIENCE).while_awaited(move || !ending.is_over());
                 match finish(Route { encord: &encord, store: &store }, journal, &capture, &held, &deadline) {
                     Ok(arrived) => {
-                        tracing::info!(picture = %id, title = %capture.title, data = %arrived.data, "a picture that waited is delivered")
+                        tracing::info!(picture = %id, title = %capture.title, data = %arrived.data, "a picture that waited is delivered");
+                        // Not before it may be taken hold of.
+                        drop(held);
+                        if capture.labelling.is_some() {
+                            labels.ring();
+                        }
                     }
                     Err(failure) if failure.may_pass() => {
                         tracing::warn!(picture = %id, cause = %failure, "a picture still waits to be delivered");
@@ -69,11 +78,5 @@ fn settle_lost(journal: &Journal, id: &str, leg: &str) -> Result<(), crate::jour
         return journal.remove_capture(id, None);
     }
     let cause = Failure::Unreadable("its file is gone".into());
-    journal.note_undelivered(id, State::Refused, &cause.to_string())
-}
-
-fn report(noted: Result<(), crate::journal::Error>) {
-    if let Err(error) = noted {
-        tracing::warn!(%error, "the journal cannot be written");
-    }
+    journal.note_failed_capture(id, State::Refused, &cause.to_string())
 }

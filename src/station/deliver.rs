@@ -9,6 +9,8 @@ use crate::http;
 use crate::ids::{DataHash, ItemUuid};
 use crate::journal::{self, Capture, Held, Journal, State};
 
+use super::report;
+
 /// How far a picture has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -23,6 +25,13 @@ pub enum Leg {
     Registered(ItemUuid),
     /// It is in the dataset.
     Attached {
+        /// The storage item.
+        item: ItemUuid,
+        /// The data item.
+        data: DataHash,
+    },
+    /// An agent has answered for it.
+    Labelled {
         /// The storage item.
         item: ItemUuid,
         /// The data item.
@@ -45,6 +54,14 @@ impl Leg {
         serde_json::from_str(written)
     }
 
+    /// The data item, once what the journal keeps has become one.
+    pub fn data(written: &str) -> Option<DataHash> {
+        match Self::read(written) {
+            Ok(Self::Attached { data, .. } | Self::Labelled { data, .. }) => Some(data),
+            _ => None,
+        }
+    }
+
     /// For people: what has been done of what the journal keeps.
     pub fn word(written: &str) -> &'static str {
         match Self::read(written) {
@@ -53,12 +70,13 @@ impl Leg {
             Ok(Self::Filled(_)) => "uploaded",
             Ok(Self::Registered(_)) => "registered",
             Ok(Self::Attached { .. }) => "attached",
+            Ok(Self::Labelled { .. }) => "labelled",
             Err(_) => "unreadable",
         }
     }
 }
 
-/// Why a picture is not in its dataset.
+/// Why a picture is not in its dataset, or not labelled.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// Encord or its store.
@@ -70,6 +88,14 @@ pub enum Failure {
     /// What the journal has is no picture on its way.
     #[error("the picture cannot be read: {0}")]
     Unreadable(String),
+    /// The agent gave no answer, or it is not in the label row.
+    #[error("{cause}")]
+    Unlabelled {
+        /// What happened and who can mend it.
+        cause: String,
+        /// Whether it may pass.
+        passes: bool,
+    },
 }
 
 impl Failure {
@@ -79,6 +105,7 @@ impl Failure {
             Self::Encord(error) => error.may_pass(),
             Self::Journal(_) => true,
             Self::Unreadable(_) => false,
+            Self::Unlabelled { passes, .. } => *passes,
         }
     }
 }
@@ -130,7 +157,7 @@ impl Route<'_> {
                     let data = self.encord.attach(&shelf.dataset, &item, &picture.title, deadline)?;
                     Leg::Attached { item, data }
                 }
-                Leg::Attached { item, data } => return Ok(Arrived { item, data }),
+                Leg::Attached { item, data } | Leg::Labelled { item, data } => return Ok(Arrived { item, data }),
             };
             note(&leg)?;
         }
@@ -143,7 +170,7 @@ impl Route<'_> {
     }
 }
 
-/// Takes a picture of the journal to its dataset and out of the journal, or notes why not.
+/// Takes a picture of the journal to its dataset, or notes why not. Unless it is to be labelled it is out of the journal then.
 ///
 /// # Errors
 /// As noted in the journal; it is tried again by itself if it may pass.
@@ -151,9 +178,7 @@ pub fn finish(route: Route<'_>, journal: &Journal, capture: &Capture, held: &Hel
     let done = carry(route, journal, capture, held, deadline);
     if let Err(failure) = &done {
         let state = if failure.may_pass() { State::Waiting } else { State::Refused };
-        if let Err(error) = journal.note_undelivered(&capture.id, state, &failure.to_string()) {
-            tracing::warn!(picture = %capture.id, %error, "the failed delivery could not be noted");
-        }
+        report(journal.note_failed_capture(&capture.id, state, &failure.to_string()));
     }
     done
 }
@@ -164,7 +189,14 @@ fn carry(route: Route<'_>, journal: &Journal, capture: &Capture, held: &Held, de
     let metadata = serde_json::from_str(&capture.metadata).map_err(|error| Failure::Unreadable(error.to_string()))?;
     let picture = Picture { jpeg, title: capture.title.clone(), metadata };
     let shelf = Shelf { folder: capture.folder.clone(), dataset: capture.dataset.clone() };
-    let arrived = route.deliver(&shelf, &picture, leg, |leg| journal.note_leg(&capture.id, &leg.written()), deadline)?;
+    let note = |leg: &Leg| match leg {
+        Leg::Attached { .. } if capture.labelling.is_some() => journal.note_delivered(&capture.id, &leg.written(), held),
+        leg => journal.note_leg(&capture.id, &leg.written()),
+    };
+    let arrived = route.deliver(&shelf, &picture, leg, note, deadline)?;
+    if capture.labelling.is_some() {
+        return Ok(arrived);
+    }
     if let Err(error) = journal.remove_capture(&capture.id, Some(held)) {
         // One that stays is found to be delivered.
         tracing::warn!(picture = %capture.id, %error, "the delivered picture could not be taken out of the journal");

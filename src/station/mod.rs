@@ -1,9 +1,10 @@
 //! Pictures of the box's cameras on their way to Encord. Each is written into the journal before anything else, and leaves it
-//! when it is in its dataset: `deliver` takes one there step by step, `courier` sees to those that wait, and `shutter` takes the
-//! daemon's own.
+//! when it is in its dataset, and labelled if it is to be: `deliver` takes one there step by step, `courier` sees to those that
+//! wait, `labels` to their labels, and `shutter` takes the daemon's own.
 
 mod courier;
 mod deliver;
+mod labels;
 mod shutter;
 
 use std::time::Duration;
@@ -12,12 +13,13 @@ use serde_json::{Map, Value, json};
 
 pub use courier::start as start_courier;
 pub use deliver::{Failure, Leg, Route, finish};
+pub use labels::{Labelled, Labeller, Task, label, start as start_labels};
 pub use shutter::{Duty, Make, Shutters, Taken, Trouble};
 
 use crate::camera::{Settings, Shot};
 use crate::encord::{Picture, Shelf};
 use crate::ids::RequestId;
-use crate::journal::{Capture, State};
+use crate::journal::{self, Capture, Labelling, State};
 
 /// The time that one delivery may take, retries included.
 pub const PATIENCE: Duration = Duration::from_secs(300);
@@ -36,7 +38,7 @@ pub fn about(settings: &Settings) -> Map<String, Value> {
 }
 
 /// A picture as it is written into the journal.
-pub fn entry(camera: &str, shelf: &Shelf, picture: &Picture) -> Capture {
+pub fn entry(camera: &str, shelf: &Shelf, labelling: Option<Labelling>, picture: &Picture) -> Capture {
     Capture {
         id: RequestId::random().to_string(),
         camera: camera.to_owned(),
@@ -46,9 +48,17 @@ pub fn entry(camera: &str, shelf: &Shelf, picture: &Picture) -> Capture {
         metadata: Value::Object(picture.metadata.clone()).to_string(),
         bytes: picture.jpeg.len() as u64,
         leg: Leg::Taken.written(),
+        labelling,
+        delivered: false,
         state: State::Waiting,
         since: time::OffsetDateTime::now_utc(),
         attempts: 0,
         error: String::new(),
+    }
+}
+
+fn report(noted: Result<(), journal::Error>) {
+    if let Err(error) = noted {
+        tracing::warn!(%error, "the journal cannot be written");
     }
 }

@@ -13,9 +13,9 @@ use crate::camera::{self, Camera, DRIVERS_GRACE};
 use crate::deadline::Deadline;
 use crate::encord::{Arrived, Encord, Picture, Shelf};
 use crate::http;
-use crate::journal::{self, Bell, Capture, Held, Journal};
+use crate::journal::{self, Bell, Capture, Held, Journal, Labelling};
 
-use super::{Failure, Route, entry, finish, picture_of};
+use super::{Failure, Labelled, Labeller, Route, entry, finish, label, picture_of};
 
 /// So many may wait for a camera, besides the one whose picture is being taken.
 const QUEUE: usize = 4;
@@ -33,6 +33,8 @@ pub struct Duty {
     pub camera: camera::Settings,
     /// Where its pictures go.
     pub shelf: Option<Shelf>,
+    /// Who labels them there.
+    pub labelling: Option<Labelling>,
     /// How often a picture is taken unasked.
     pub interval: Option<Duration>,
 }
@@ -85,6 +87,12 @@ pub enum Trouble {
         /// How long was waited.
         patience: Duration,
     },
+    /// The daemon has not come so far.
+    #[error("camera {camera:?} is not at work yet, as edgelabel starts: try again")]
+    Starting {
+        /// The camera.
+        camera: String,
+    },
     /// The daemon ends, or the camera is no longer what it was.
     #[error("camera {camera:?} is being put away, as edgelabel ends or takes a new configuration: try again")]
     Over {
@@ -105,6 +113,7 @@ pub type Make = dyn Fn(camera::Settings) -> Camera + Send + Sync;
 /// All cameras.
 pub struct Shutters {
     posts: Mutex<BTreeMap<String, Post>>,
+    begun: AtomicBool,
     ended: AtomicBool,
     journal: Arc<Journal>,
     courier: Bell,
@@ -132,7 +141,7 @@ struct Press {
 impl Shutters {
     /// No cameras yet. `courier` is rung when a picture waits for it.
     pub fn new(journal: Arc<Journal>, courier: Bell, make: Box<Make>) -> Self {
-        Self { posts: Mutex::default(), ended: AtomicBool::new(false), journal, courier, make }
+        Self { posts: Mutex::default(), begun: AtomicBool::new(false), ended: AtomicBool::new(false), journal, courier, make }
     }
 
     /// From now on these cameras. One whose duty did not change goes on undisturbed.
@@ -144,6 +153,7 @@ impl Shutters {
         if self.ended.load(Ordering::SeqCst) {
             return Ok(());
         }
+        self.begun.store(true, Ordering::SeqCst);
         posts.retain(|_, post| duties.contains(&post.duty));
         for duty in duties {
             if let Entry::Vacant(place) = posts.entry(duty.camera.name.clone()) {
@@ -171,6 +181,9 @@ impl Shutters {
             let posts = self.posts();
             if self.ended.load(Ordering::SeqCst) {
                 return Err(Trouble::Over { camera: named() });
+            }
+            if !self.begun.load(Ordering::SeqCst) {
+                return Err(Trouble::Starting { camera: named() });
             }
             let Some(post) = posts.get(camera) else {
                 let names = posts.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -200,6 +213,15 @@ impl Shutters {
     /// As noted in the journal.
     pub fn deliver(&self, taken: &Taken, encord: &Encord, store: &http::Client, patience: Duration) -> Result<Arrived, Failure> {
         finish(Route { encord, store }, &self.journal, &taken.capture, &taken.held, &Deadline::after(patience))
+    }
+
+    /// Has a picture labelled that was just delivered; nothing if that is not wanted. One that is not labelled waits.
+    ///
+    /// # Errors
+    /// As noted in the journal.
+    pub fn label(&self, taken: &Taken, labeller: &Labeller) -> Option<Result<Labelled, Failure>> {
+        taken.capture.labelling.as_ref()?;
+        Some(label(&self.journal, &taken.capture, &taken.held, &Bell::default(), labeller))
     }
 
     fn post(&self, duty: Duty) -> std::io::Result<Post> {
@@ -294,7 +316,7 @@ impl Watch {
         }
         let (width, height, settled, took) = (shot.width, shot.height, shot.settled, shot.took);
         let picture: Picture = picture_of(&self.duty.camera, shot);
-        let capture = entry(&self.duty.camera.name, shelf, &picture);
+        let capture = entry(&self.duty.camera.name, shelf, self.duty.labelling.clone(), &picture);
         let held = self.journal.put_capture(&capture, &picture.jpeg)?;
         Ok(Taken { capture, held, width, height, settled, took })
     }

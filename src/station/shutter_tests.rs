@@ -48,7 +48,7 @@ fn duty(name: &str, interval: Option<Duration>) -> Duty {
     };
     let (folder, dataset) = ("027e0c65-c53f-426d-9f02-04fafe8bd80e", "038ed92d-dbe8-4991-a3aa-6ede35d6e62d");
     let shelf = Some(Shelf { folder: folder.parse().unwrap(), dataset: dataset.parse().unwrap() });
-    Duty { camera, shelf, interval }
+    Duty { camera, shelf, labelling: None, interval }
 }
 
 fn shot() -> Shot {
@@ -91,6 +91,8 @@ fn a_press_ends_in_a_picture_that_is_in_the_journal_and_held() {
 fn what_cannot_be_pressed_is_told_by_name() {
     let bench = bench(|_| Ok(shot()));
     let told = |camera: &str| bench.shutters.press(camera).unwrap_err().to_string();
+    assert!(told("gate").contains("edgelabel starts"), "{}", told("gate"));
+    bench.shutters.change(Vec::new()).unwrap();
     assert!(told("gate").contains("no [[camera]]"), "{}", told("gate"));
     bench.shutters.change(vec![Duty { shelf: None, ..duty("gate", None) }]).unwrap();
     assert!(told("door").contains("it has gate"), "{}", told("door"));

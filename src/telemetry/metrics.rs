@@ -72,6 +72,8 @@ pub struct Readings {
     pub pictures_refused: u64,
     /// Seconds since the oldest waiting picture was taken.
     pub pictures_oldest_seconds: f64,
+    /// Delivered pictures that wait for their label.
+    pub pictures_unlabelled: u64,
     /// Bytes in the media cache.
     pub cache_bytes: u64,
     /// Requests to others by HTTP status, 0 for no answer, for each party.
@@ -234,6 +236,7 @@ impl Readings {
         page.gauge("edgelabel_pictures_waiting", "Pictures of cameras that wait to be delivered.", self.pictures_waiting);
         page.gauge("edgelabel_pictures_refused", "Pictures of cameras that Encord refused.", self.pictures_refused);
         page.gauge("edgelabel_pictures_oldest_seconds", "Age of the oldest waiting picture.", self.pictures_oldest_seconds);
+        page.gauge("edgelabel_pictures_unlabelled", "Delivered pictures that wait for their label.", self.pictures_unlabelled);
         page.gauge("edgelabel_cache_bytes", "Bytes in the media cache.", self.cache_bytes);
         page.head("edgelabel_upstream_requests_total", "counter", "Requests to others by party and HTTP status.");
         for (party, statuses) in &self.upstream {

@@ -18,13 +18,13 @@ use crate::support::media::jpeg;
 /// The calls of one capture; the job says once that it is pending.
 const STEPS: [Call; 6] = [Call::UploadLink, Call::Upload, Call::Register, Call::UploadJob, Call::UploadJob, Call::LinkItem];
 
-const ALWAYS: usize = usize::MAX;
+pub const ALWAYS: usize = usize::MAX;
 
-struct Station {
-    world: World,
-    setup: Setup,
+pub struct Station {
+    pub world: World,
+    pub setup: Setup,
     picture: PathBuf,
-    bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
 }
 
 impl Station {
@@ -35,7 +35,13 @@ impl Station {
     }
 
     fn with(world: World, lines: &str) -> Self {
-        let setup = world.setup().text(&format!("[[camera]]\nname = \"gate\"\ndevice = \"/dev/video0\"\n{lines}"));
+        let setup = world.setup();
+        Self::of(world, setup, lines)
+    }
+
+    /// With these lines for the camera.
+    pub fn of(world: World, setup: Setup, lines: &str) -> Self {
+        let setup = setup.text(&format!("[[camera]]\nname = \"gate\"\ndevice = \"/dev/video0\"\n{lines}"));
         setup.write();
         let (picture, bytes) = (setup.folder().join("gate-1.jpg"), jpeg(320, 240, [10, 200, 90]));
         std::fs::write(&picture, &bytes).unwrap();
@@ -46,19 +52,19 @@ impl Station {
         self.command().output().unwrap()
     }
 
-    fn command(&self) -> Command {
+    pub fn command(&self) -> Command {
         let mut command = self.setup.command(&["capture", "gate", "--json", "--picture"]);
         command.arg(&self.picture).arg("--config").arg(self.setup.config_file());
         command
     }
 
     /// What waits in the journal, by the command.
-    fn pending(&self, arguments: &[&str]) -> Output {
+    pub fn pending(&self, arguments: &[&str]) -> Output {
         let arguments = [&["pending"], arguments, &["--config"]].concat();
         self.setup.command(&arguments).arg(self.setup.config_file()).output().unwrap()
     }
 
-    fn listed(&self) -> Vec<Value> {
+    pub fn listed(&self) -> Vec<Value> {
         serde_json::from_slice(&self.pending(&["list", "--json"]).stdout).unwrap()
     }
 
@@ -77,7 +83,7 @@ impl Station {
 }
 
 /// Titles and bytes of what is in the dataset.
-fn dataset(world: &World) -> Vec<(String, Vec<u8>)> {
+pub fn dataset(world: &World) -> Vec<(String, Vec<u8>)> {
     let store = world.fixture.backend.store();
     let file = |item: &crate::support::backend::Item| match &item.content {
         crate::support::backend::Content::Image(still) => store.files[&still.file].bytes.to_vec(),
@@ -86,7 +92,7 @@ fn dataset(world: &World) -> Vec<(String, Vec<u8>)> {
     store.data_of(&world.fixture.dataset).into_iter().map(|item| (item.title.clone(), file(item))).collect()
 }
 
-fn stderr(output: &Output) -> String {
+pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -167,7 +173,7 @@ fn a_camera_without_a_dataset_keeps_its_pictures_here() {
 }
 
 /// Each step in a world of its own, all at once.
-fn at_each_step(steps: &[Call], case: impl Fn(Call) + Sync) {
+pub fn at_each_step(steps: &[Call], case: impl Fn(Call) + Sync) {
     let case = &case;
     std::thread::scope(|scope| steps.iter().for_each(|step| drop(scope.spawn(move || case(*step)))));
 }

@@ -11,6 +11,7 @@ mod disks;
 mod emulators;
 mod kill;
 mod label_rows;
+mod labels;
 mod late;
 mod leaving;
 mod lifecycle;

@@ -19,6 +19,16 @@ name = "gate"
 device = "/dev/video0"
 folder = "{folder}"
 dataset = "{dataset}"
+agent = "/"
+project = "{project}"
+[[agent]]
+path = "/"
+classification = ["Scene description", "Weather"]
+[model]
+base_url = "{model}"
+name = "stand-in"
+[media]
+cache_dir = "cache"
 """
 
 
@@ -33,16 +43,26 @@ def picture(tmp_path, client, emulator):
 
 
 @pytest.fixture
-def captured(picture, emulator, tmp_path):
+def capture(picture, emulator, tmp_path):
+    """Takes the picture to Encord, with further options."""
     file = tmp_path / "config.toml"
     file.write_text(
         CONFIG.format(
-            domain=emulator.encord_domain, key=emulator.ssh_key_file, folder=emulator.folder, dataset=emulator.dataset
+            domain=emulator.encord_domain,
+            key=emulator.ssh_key_file,
+            folder=emulator.folder,
+            dataset=emulator.dataset,
+            project=emulator.project,
+            model=emulator.model_base_url,
         )
     )
-    edgelabel = program("EDGELABEL_BIN", "edgelabel")
-    command = [edgelabel, "capture", "gate", "--picture", picture, "--json", "--config", file]
-    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    command = [program("EDGELABEL_BIN", "edgelabel"), "capture", "gate", "--picture", picture, "--json", "--config", file]
+    return lambda *more: json.loads(subprocess.run([*command, *more], check=True, capture_output=True).stdout)
+
+
+@pytest.fixture
+def captured(capture):
+    return capture()
 
 
 def kinds(emulator):
@@ -91,3 +111,18 @@ def test_the_sdk_opens_the_label_row_of_what_edgelabel_took(project, captured):
     (row,) = project.list_label_rows_v2(data_hashes=[captured["data"]])
     row.initialise_labels()
     assert (row.data_title, row.width, row.height) == ("gate-1.jpg", 640, 360)
+
+
+def test_the_sdk_reads_the_answers_that_the_captured_picture_carries(project, emulator, capture):
+    emulator.fix({"Weather": "Sunny"})
+    captured = capture("--label")
+    emulator.fix(None)
+    assert captured["label"] == "saved"
+    (row,) = project.list_label_rows_v2(data_hashes=[captured["data"]])
+    row.initialise_labels()
+    answers = {one.classification_name: one.get_answer() for one in row.get_classification_instances()}
+    assert set(answers) == {"Scene description", "Weather"}
+    assert answers["Scene description"].startswith("STAND-IN: a 640x360 picture")
+    assert answers["Weather"].label == "Sunny"
+    assert not any(one.get_annotations()[0].manual_annotation for one in row.get_classification_instances())
+    assert emulator.remarks() == []

@@ -1,98 +1,132 @@
-//! A picture's way from the camera, or from a file, to a dataset at Encord: written into the journal first, so that it gets
-//! there whatever happens.
+//! A picture's way from the camera, or from a file, to a dataset at Encord, and to its label there: written into the journal
+//! first, so that it gets there whatever happens.
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Context;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::super::frame::usable_cache;
 use super::super::progress::Progress;
 use super::super::{WrongUsage, print};
+use super::Arguments;
 use crate::camera::{Camera, Settings};
 use crate::config::Config;
+use crate::daemon::Alone;
 use crate::deadline::Deadline;
-use crate::encord::{Arrived, Encord, Picture, Shelf};
+use crate::encord::{Arrived, Encord, Picture};
 use crate::http;
-use crate::journal::{Capture, Held, Journal};
-use crate::station::{self, Failure, Leg, PATIENCE, Route};
+use crate::journal::{Bell, Capture, Held, Journal, Labelling};
+use crate::station::{self, Failure, Labelled, Leg, PATIENCE, Route};
 
-/// Takes a picture, or a file that holds one, to the camera's dataset. One that cannot be delivered now waits in the journal.
-pub(super) fn run(config: &Config, settings: &Settings, file: Option<&Path>, json: bool) -> anyhow::Result<ExitCode> {
-    let shelf = config.shelf(&settings.name).ok_or_else(|| {
-        WrongUsage(format!(
-            "camera {:?} has no folder and dataset in the configuration: add them, or name a file with --output",
-            settings.name
-        ))
-    })?;
-    // Whatever is wrong with the key is told before anybody holds still for a picture.
-    let encord = Encord::new(config.encord()?)?;
-    let store = http::Client::new(&config.media().http)?;
+/// Takes a picture, or a file that holds one, to the camera's dataset. One that cannot be delivered, or labelled, now waits in
+/// the journal.
+pub(super) fn run(mut config: Config, camera: &Camera, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let (settings, file) = (camera.settings(), arguments.picture.as_deref());
+    let lacks = |what: &str, remedy: &str| WrongUsage(format!("camera {:?} has no {what} in the configuration: {remedy}", settings.name));
+    let shelf = config.shelf(&settings.name).ok_or_else(|| lacks("folder and dataset", "add them, or name a file with --output"))?;
+    let labelling = match config.labelling(&settings.name) {
+        None if arguments.label => return Err(lacks("agent and project", "add them, or leave --label out").into()),
+        found => found.filter(|_| arguments.label),
+    };
+    // Whatever is wrong with the keys is told before anybody holds still for a picture.
+    let journal = Arc::new(Journal::to_inspect(config.journal()));
+    let (alone, (encord, store)) = if labelling.is_some() {
+        config.file.media.cache_dir.0 = usable_cache(config.media().cache_dir);
+        let alone = Alone::new(config, &journal)?;
+        let parties = alone.parties();
+        (Some(alone), parties)
+    } else {
+        (None, (Encord::new(config.encord()?)?, http::Client::new(&config.media().http)?))
+    };
     let picture = match file {
         Some(file) => kept(settings, file)?,
         None => {
             let progress = Progress::new("waiting for the camera");
-            let shot = Camera::new(settings.clone()).take()?;
+            let shot = camera.take()?;
             drop(progress);
             station::picture_of(settings, shot)
         }
     };
-    let way = Way { route: Route { encord: &encord, store: &store }, shelf: &shelf, picture: &picture, json };
-    let (journal, entry) = (Journal::to_inspect(config.journal()), station::entry(&settings.name, &shelf, &picture));
-    match journal.put_capture(&entry, &picture.jpeg) {
-        Ok(held) => way.by_journal(&journal, &entry, &held),
+    let entry = station::entry(&settings.name, &shelf, labelling, &picture);
+    let way = Way { route: Route { encord: &encord, store: &store }, alone: alone.as_ref(), picture: &picture, begin: Instant::now() };
+    let told = match journal.put_capture(&entry, &picture.jpeg) {
+        Ok(held) => way.by_journal(&journal, &entry, &held)?,
         Err(error) => {
             eprintln!("warning: {error}; the picture is taken to Encord without it");
-            way.without_journal(settings, file)
+            way.without_journal(settings, &entry, file)?
         }
-    }
+    };
+    print(&if arguments.json { format!("{}\n", told.facts) } else { told.text })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 struct Way<'a> {
     route: Route<'a>,
-    shelf: &'a Shelf,
+    alone: Option<&'a Alone>,
     picture: &'a Picture,
-    json: bool,
+    begin: Instant,
+}
+
+/// For people, and for programs.
+struct Told {
+    text: String,
+    facts: Value,
 }
 
 impl Way<'_> {
-    fn by_journal(&self, journal: &Journal, entry: &Capture, held: &Held) -> anyhow::Result<ExitCode> {
-        let begin = Instant::now();
+    fn by_journal(&self, journal: &Journal, entry: &Capture, held: &Held) -> anyhow::Result<Told> {
         let progress = Progress::new("taking the picture to Encord");
         let done = station::finish(self.route, journal, entry, held, &Deadline::after(PATIENCE));
         drop(progress);
-        match done {
-            Ok(arrived) => print(&self.arrived(&arrived, begin.elapsed()))?,
-            Err(failure) if failure.may_pass() => print(&self.waits(entry, &failure))?,
+        let arrived = match done {
+            Ok(arrived) => arrived,
+            Err(failure) if failure.may_pass() => return Ok(self.waits(entry, &failure)),
             Err(failure) => {
                 let told = format!("the picture is kept as {}: once that is mended, `edgelabel pending retry {0}`", entry.id);
                 return Err(anyhow::Error::new(failure).context(told));
             }
+        };
+        let Some(alone) = self.alone else { return Ok(self.arrived(&arrived)) };
+        let progress = Progress::new("waiting for the label");
+        let done = station::label(journal, entry, held, &Bell::default(), &*alone.labeller());
+        drop(progress);
+        match done {
+            Ok(how) => Ok(self.labelled(&arrived, how)),
+            Err(failure) if failure.may_pass() => Ok(self.label_waits(&arrived, entry, &failure)),
+            Err(failure) => {
+                let told = format!(
+                    "the picture is delivered as data item {}, and its label is kept open as {}: once that is mended, `edgelabel pending retry {1}`",
+                    arrived.data, entry.id
+                );
+                Err(anyhow::Error::new(failure).context(told))
+            }
         }
-        Ok(ExitCode::SUCCESS)
     }
 
     /// What nobody would deliver later is kept as a file.
-    fn without_journal(&self, settings: &Settings, file: Option<&Path>) -> anyhow::Result<ExitCode> {
-        let begin = Instant::now();
+    fn without_journal(&self, settings: &Settings, entry: &Capture, file: Option<&Path>) -> anyhow::Result<Told> {
         let progress = Progress::new("taking the picture to Encord");
-        let done = self.route.deliver(self.shelf, self.picture, Leg::Taken, |_| Ok(()), &Deadline::after(PATIENCE));
+        let shelf = crate::encord::Shelf { folder: entry.folder.clone(), dataset: entry.dataset.clone() };
+        let done = self.route.deliver(&shelf, self.picture, Leg::Taken, |_| Ok(()), &Deadline::after(PATIENCE));
         drop(progress);
         let arrived = done.with_context(|| match file {
             Some(file) => format!("{} is not at Encord", file.display()),
             None => keep(settings, self.picture),
         })?;
-        print(&self.arrived(&arrived, begin.elapsed()))?;
-        Ok(ExitCode::SUCCESS)
+        let (Some(alone), Some(labelling)) = (self.alone, &entry.labelling) else { return Ok(self.arrived(&arrived)) };
+        let how = answer(alone, entry, labelling, &arrived)
+            .with_context(|| format!("the picture is delivered as data item {}, without its label", arrived.data))?;
+        Ok(self.labelled(&arrived, how))
     }
 
-    fn arrived(&self, arrived: &Arrived, took: Duration) -> String {
+    fn arrived(&self, arrived: &Arrived) -> Told {
         let Picture { title, jpeg, .. } = self.picture;
-        let (bytes, requests, took) = (jpeg.len(), self.route.encord.requests().total(), took.as_millis() as u64);
-        if !self.json {
-            return format!("{title}: {bytes} bytes, data item {}, {requests} requests, {took} ms\n", arrived.data);
-        }
+        let (bytes, requests, took) = (jpeg.len(), self.route.encord.requests().total(), self.begin.elapsed().as_millis() as u64);
+        let text = format!("{title}: {bytes} bytes, data item {}, {requests} requests, {took} ms\n", arrived.data);
         let facts = json!({
             "title": title,
             "bytes": bytes,
@@ -101,17 +135,52 @@ impl Way<'_> {
             "requests": requests,
             "milliseconds": took,
         });
-        format!("{facts}\n")
+        Told { text, facts }
     }
 
-    fn waits(&self, entry: &Capture, failure: &Failure) -> String {
-        let Picture { title, jpeg, .. } = self.picture;
-        if self.json {
-            return format!("{}\n", json!({"title": title, "bytes": jpeg.len(), "waits": entry.id, "error": failure.to_string()}));
-        }
-        let id = &entry.id;
-        format!("{title}: waits as {id}, and is delivered by the daemon once that has passed (edgelabel pending): {failure}\n")
+    fn labelled(&self, arrived: &Arrived, how: Labelled) -> Told {
+        let mut told = self.arrived(arrived);
+        told.facts["label"] = json!(how.word());
+        told.text += match how {
+            Labelled::Saved => "labelled\n",
+            Labelled::Kept => "it was labelled already, which stays\n",
+            Labelled::Queued => "the label waits to be saved, which the daemon does (edgelabel pending)\n",
+        };
+        told
     }
+
+    fn label_waits(&self, arrived: &Arrived, entry: &Capture, failure: &Failure) -> Told {
+        let mut told = self.arrived(arrived);
+        told.facts["label"] = json!("waiting");
+        told.facts["waits"] = json!(entry.id);
+        told.facts["error"] = json!(failure.to_string());
+        told.text +=
+            &format!("the label waits as {}, and the daemon has it made once that has passed (edgelabel pending): {failure}\n", entry.id);
+        told
+    }
+
+    fn waits(&self, entry: &Capture, failure: &Failure) -> Told {
+        let Picture { title, jpeg, .. } = self.picture;
+        let id = &entry.id;
+        Told {
+            text: format!("{title}: waits as {id}, and is delivered by the daemon once that has passed (edgelabel pending): {failure}\n"),
+            facts: json!({"title": title, "bytes": jpeg.len(), "waits": id, "error": failure.to_string()}),
+        }
+    }
+}
+
+fn answer(alone: &Alone, entry: &Capture, labelling: &Labelling, arrived: &Arrived) -> anyhow::Result<Labelled> {
+    let task = station::Task {
+        id: entry.id.parse()?,
+        labelling: labelling.clone(),
+        dataset: entry.dataset.clone(),
+        data: arrived.data.clone(),
+        ending: Bell::default(),
+    };
+    let progress = Progress::new("waiting for the label");
+    let done = (alone.labeller())(&task);
+    drop(progress);
+    Ok(done?)
 }
 
 fn kept(settings: &Settings, file: &Path) -> anyhow::Result<Picture> {
