@@ -122,6 +122,11 @@ image: deps $(TOOLS)/bin/cargo-deb ## A disk to flash, of Debian packages, boote
 	@scripts/deps package image
 	@scripts/suites image
 
+.PHONY: cross
+cross: deps $(TOOLS)/bin/cargo-deb $(VENV)/ready ## The program and its package for arm64, run by emulation: doctor, frames, a saved label (ARCH=arm64)
+	@scripts/deps package cross
+	@ARCH=$(or $(ARCH),arm64) scripts/suites cross
+
 .PHONY: monitoring-test
 monitoring-test: $(TOOLS)/bin/promtool ## Alert rules and dashboard, judged by Prometheus' own tool
 	@scripts/suites monitoring

@@ -34,6 +34,7 @@ def main():
     parser.add_argument("--frames", type=int, default=4)
     parser.add_argument("--only", default="", help="files that match this regular expression")
     parser.add_argument("--http", action="store_true")
+    parser.add_argument("--timeout", type=int, default=30, help="seconds that a frame may take")
     options = parser.parse_args()
 
     program = pathlib.Path(os.environ.get("EDGELABEL_BIN", "target/release/edgelabel")).resolve()
@@ -65,7 +66,7 @@ def main():
 def scores(options, program, corpus, judge, url):
     with tempfile.NamedTemporaryFile(suffix=".json") as report:
         command = [sys.executable, judge, "--manifest", corpus / "manifest.json", "--media", corpus]
-        command += ["--per-file", str(options.frames), "--jobs", str(os.cpu_count() or 2), "--json", report.name]
+        command += ["--per-file", str(options.frames), "--jobs", str(os.cpu_count() or 2), "--timeout", str(options.timeout), "--json", report.name]
         command += ["--only", options.only] if options.only else []
         command += ["--url", url] if url else []
         command += [f"{program} frame {{file}} --frame {{frame}} --output {{out.png}}"]

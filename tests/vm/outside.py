@@ -11,12 +11,12 @@ HOST = "10.0.2.2"
 
 
 class Outside:
-    def __init__(self, emulator: Path, folder: Path):
-        command = [emulator, "--folder", folder, "--media-host", HOST]
+    def __init__(self, emulator: Path, folder: Path, host=HOST):
+        command = [emulator, "--folder", folder, "--media-host", host]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         said = json.loads(self._process.stdout.readline())
-        self.encord = said["encord_domain"].replace("127.0.0.1", HOST)
-        self.model = said["model_base_url"].replace("127.0.0.1", HOST)
+        self.encord = said["encord_domain"].replace("127.0.0.1", host)
+        self.model = said["model_base_url"].replace("127.0.0.1", host)
         self.key = Path(said["ssh_key_file"])
         self.project, self.image, self.video = said["project"], said["image"], said["video"]
 
