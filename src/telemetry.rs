@@ -6,6 +6,6 @@ mod models;
 mod seldom;
 
 pub use logs::{Format, LogControl, LogSettings};
-pub use metrics::{Metrics, Readings, Step};
+pub use metrics::{CameraStep, Metrics, Readings, Step};
 pub use models::ModelReading;
 pub use seldom::Seldom;

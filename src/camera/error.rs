@@ -54,3 +54,18 @@ pub enum Error {
         cause: String,
     },
 }
+
+impl Error {
+    /// For metrics.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::NotBuilt => "not_built",
+            Self::Missing { .. } => "missing",
+            Self::Permission { .. } => "permission",
+            Self::Busy { .. } => "busy",
+            Self::Unusable { .. } => "unusable",
+            Self::Silent { .. } => "silent",
+            Self::Failed { .. } => "failed",
+        }
+    }
+}

@@ -17,7 +17,7 @@ pub use devices::{Device, FourCc, Kind};
 pub use error::Error;
 pub use nodes::{Node, Trouble};
 pub use settings::{Format, Settings};
-pub use take::{Camera, DRIVERS_GRACE, Eye, Shot};
+pub use take::{Camera, DRIVERS_GRACE, Eye, Shot, Times};
 
 /// Whether this program was built with the crate that speaks to V4L2 devices.
 pub const BUILT_IN: bool = cfg!(feature = "v4l");

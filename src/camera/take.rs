@@ -9,6 +9,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use super::{Error, FourCc, Node, Settings};
+use crate::telemetry::CameraStep;
 
 /// A driver that hangs in the kernel cannot be interrupted: it is given so much longer than the configured time, and left.
 pub const DRIVERS_GRACE: Duration = Duration::from_secs(5);
@@ -32,8 +33,45 @@ pub struct Shot {
     pub settled: bool,
     /// When it was taken.
     pub at: time::OffsetDateTime,
+    /// How long it took.
+    pub times: Times,
+}
+
+/// How long a picture took, and what of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Times {
+    /// From opening the device to its first whole frame.
+    pub first_frame: Duration,
+    /// From then to the frame of the picture, in which the exposure has settled.
+    pub settling: Duration,
+    /// Making a JPEG of that frame.
+    pub encoding: Duration,
     /// From opening the device to the finished JPEG.
-    pub took: Duration,
+    pub total: Duration,
+}
+
+impl Times {
+    /// The parts.
+    pub fn steps(&self) -> [(CameraStep, Duration); 3] {
+        [(CameraStep::FirstFrame, self.first_frame), (CameraStep::Settling, self.settling), (CameraStep::Encoding, self.encoding)]
+    }
+
+    /// The parts in milliseconds, by name.
+    pub fn milliseconds(&self) -> serde_json::Value {
+        let tenths = |took: Duration| (took.as_secs_f64() * 10_000.0).round() / 10.0;
+        self.steps().iter().map(|(step, took)| (step.name().to_owned(), serde_json::json!(tenths(*took)))).collect()
+    }
+}
+
+impl std::fmt::Display for Times {
+    /// As in the log line of a trigger: `first_frame=84.1 settling=66.7 encoding=9.8`, in milliseconds.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (place, (step, took)) in self.steps().iter().enumerate() {
+            let gap = if place > 0 { " " } else { "" };
+            write!(f, "{gap}{}={:.1}", step.name(), took.as_secs_f64() * 1e3)?;
+        }
+        Ok(())
+    }
 }
 
 /// What looks at the scene: V4L2, or what stands in for it where there is no device. It may take its time, hang and panic.
@@ -127,7 +165,7 @@ fn find_and_take(settings: &Settings) -> Result<Shot, Error> {
             Ok((jpeg, width, height, format)) => {
                 let (dropped, settled) = (sitting.dropped, sitting.settled);
                 let at = time::OffsetDateTime::now_utc();
-                return Ok(Shot { jpeg, width, height, format, path, dropped, settled, at, took: begin.elapsed() });
+                return Ok(Shot { jpeg, width, height, format, path, dropped, settled, at, times: sitting.times() });
             }
             // A stream that broke is begun anew while there is time: cables shake, and hubs reset.
             Err(Error::Failed { .. }) if until.saturating_duration_since(Instant::now()) > RESTART_PAUSE && sitting.restarts > 0 => {
@@ -147,6 +185,12 @@ const RESTART_PAUSE: Duration = Duration::from_millis(200);
 /// What has been seen of a camera on the way to one picture.
 #[cfg_attr(not(feature = "v4l"), allow(dead_code))]
 struct Sitting {
+    begin: Instant,
+    first_frame: Option<Instant>,
+    /// When the frame that is made a picture was there.
+    chosen: Option<Instant>,
+    /// When it was one.
+    made: Option<Instant>,
     exposure: super::settle::Exposure,
     settle_until: Instant,
     quality: u8,
@@ -159,6 +203,10 @@ struct Sitting {
 impl Sitting {
     fn new(settings: &Settings, begin: Instant) -> Self {
         Self {
+            begin,
+            first_frame: None,
+            chosen: None,
+            made: None,
             exposure: super::settle::Exposure::default(),
             settle_until: begin + settings.settle,
             quality: settings.jpeg_quality,
@@ -170,19 +218,38 @@ impl Sitting {
 
     /// Makes a JPEG of the first readable frame after the exposure has settled, or its time is up.
     fn see(&mut self, frame: &[u8], layout: &super::picture::Layout) -> Option<(Vec<u8>, u32, u32, FourCc)> {
+        let now = Instant::now();
+        self.first_frame.get_or_insert(now);
         let brightness = super::picture::brightness(frame, layout);
         self.settled = brightness.is_ok_and(|mean| self.exposure.settled(mean));
-        if !self.settled && Instant::now() < self.settle_until {
+        if !self.settled && now < self.settle_until {
             self.dropped += 1;
             return None;
         }
+        self.chosen = Some(Instant::now());
         match super::picture::jpeg(frame, layout, self.quality) {
-            Ok((jpeg, width, height)) => Some((jpeg, width, height, layout.format)),
+            Ok((jpeg, width, height)) => {
+                self.made = Some(Instant::now());
+                Some((jpeg, width, height, layout.format))
+            }
             Err(cause) => {
                 tracing::debug!(%cause, "a frame of the camera is left out");
                 self.dropped += 1;
                 None
             }
+        }
+    }
+
+    /// Once there is a picture.
+    fn times(&self) -> Times {
+        let end = self.made.unwrap_or_else(Instant::now);
+        let first_frame = self.first_frame.unwrap_or(end);
+        let chosen = self.chosen.unwrap_or(end);
+        Times {
+            first_frame: first_frame.saturating_duration_since(self.begin),
+            settling: chosen.saturating_duration_since(first_frame),
+            encoding: end.saturating_duration_since(chosen),
+            total: end.saturating_duration_since(self.begin),
         }
     }
 }
@@ -253,5 +320,22 @@ mod tests {
         assert!(sitting.see(&[7; 100], &layout).is_none());
         assert!(sitting.see(&[7; 256], &layout).is_some());
         assert_eq!((sitting.dropped, sitting.settled), (1, false));
+    }
+
+    #[test]
+    fn the_time_of_a_picture_is_told_in_parts() {
+        let colours = Colours { bt709: false, full_range: false };
+        let layout = Layout { format: FourCc(*b"GREY"), width: 16, height: 16, stride: 0, colours };
+        let begin = Instant::now();
+        let mut sitting = Sitting::new(&settings("x"), begin);
+        for taken in [false, false, true] {
+            std::thread::sleep(Duration::from_millis(5));
+            assert_eq!(sitting.see(&[120; 256], &layout).is_some(), taken);
+        }
+        let times = sitting.times();
+        assert!(times.first_frame >= Duration::from_millis(5) && times.settling >= Duration::from_millis(10), "{times:?}");
+        assert_eq!(times.steps().map(|(_, took)| took).iter().sum::<Duration>(), times.total);
+        let shown = Times { first_frame: Duration::from_micros(84_120), settling: Duration::from_millis(66), ..times };
+        assert!(shown.to_string().starts_with("first_frame=84.1 settling=66.0 encoding="), "{shown}");
     }
 }

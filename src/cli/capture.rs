@@ -135,14 +135,15 @@ fn take(camera: &Camera, output: &Path, json: bool) -> anyhow::Result<ExitCode> 
 
 fn told(shot: &Shot, output: &Path) -> String {
     format!(
-        "{}: {}x{} from {} as {}, {} bytes, {} ms, {} frames left out\n",
+        "{}: {}x{} from {} as {}, {} bytes, {} ms ({}), {} frames left out\n",
         output.display(),
         shot.width,
         shot.height,
         shot.path.display(),
         shot.format,
         shot.jpeg.len(),
-        shot.took.as_millis(),
+        shot.times.total.as_millis(),
+        shot.times,
         shot.dropped
     )
 }
@@ -156,7 +157,8 @@ fn facts(shot: &Shot) -> serde_json::Value {
         "bytes": shot.jpeg.len(),
         "frames_left_out": shot.dropped,
         "settled": shot.settled,
-        "milliseconds": shot.took.as_millis() as u64,
+        "milliseconds": shot.times.total.as_millis() as u64,
+        "steps": shot.times.milliseconds(),
     })
 }
 

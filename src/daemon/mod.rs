@@ -178,7 +178,7 @@ impl Daemon {
             (parts.encord.clone(), parts.store.clone())
         };
         let courier = station::start_courier(Arc::clone(&journal), parties, labels.bell())?;
-        let shutters = Arc::new(Shutters::new(Arc::clone(&journal), courier.bell(), Box::new(make)));
+        let shutters = Arc::new(Shutters::new(Arc::clone(&journal), courier.bell(), Box::new(make), Arc::clone(&metrics)));
         desk.set_bells(vec![replay.bell(), courier.bell()]);
 
         let listeners = match Listeners::passed(passed) {

@@ -38,7 +38,8 @@ pub(super) fn capture(shutters: &Shutters, desk: &Arc<Desk>, labeller: &Labeller
     let cause = failure.map(ToString::to_string);
     tracing::info!(
         %camera, picture = %taken.capture.id, title = %taken.capture.title, bytes = taken.capture.bytes, state,
-        label = label.unwrap_or_default(), ms = taken.took.as_millis() as u64, cause = cause.as_deref().unwrap_or_default(),
+        label = label.unwrap_or_default(), ms = taken.times.total.as_millis() as u64, steps = %taken.times,
+        cause = cause.as_deref().unwrap_or_default(),
         "a picture is taken on demand"
     );
     let mut facts = json!({
@@ -50,7 +51,8 @@ pub(super) fn capture(shutters: &Shutters, desk: &Arc<Desk>, labeller: &Labeller
         "width": taken.width,
         "height": taken.height,
         "settled": taken.settled,
-        "milliseconds": taken.took.as_millis() as u64,
+        "milliseconds": taken.times.total.as_millis() as u64,
+        "steps": taken.times.milliseconds(),
     });
     if let Ok(arrived) = delivered {
         facts["item"] = json!(arrived.item);

@@ -9,11 +9,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, chan
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::camera::{self, Camera, DRIVERS_GRACE};
+use crate::camera::{self, Camera, DRIVERS_GRACE, Times};
 use crate::deadline::Deadline;
 use crate::encord::{Arrived, Encord, Picture, Shelf};
 use crate::http;
 use crate::journal::{self, Bell, Capture, Held, Journal, Labelling};
+use crate::telemetry::{CameraStep, Metrics};
 
 use super::{Failure, Labelled, Labeller, Route, entry, finish, label, picture_of};
 
@@ -52,8 +53,8 @@ pub struct Taken {
     pub height: u32,
     /// Whether the exposure had settled.
     pub settled: bool,
-    /// From opening the device to the finished JPEG.
-    pub took: Duration,
+    /// How long the camera took.
+    pub times: Times,
 }
 
 /// Why there is no picture.
@@ -107,6 +108,17 @@ pub enum Trouble {
     Journal(#[from] journal::Error),
 }
 
+impl Trouble {
+    /// For metrics; nothing if no picture was tried.
+    fn word(&self) -> Option<&'static str> {
+        match self {
+            Self::Camera(error) => Some(error.word()),
+            Self::Journal(_) => Some("not_kept"),
+            _ => None,
+        }
+    }
+}
+
 /// Makes a camera of its settings; touches no device.
 pub type Make = dyn Fn(camera::Settings) -> Camera + Send + Sync;
 
@@ -118,6 +130,7 @@ pub struct Shutters {
     journal: Arc<Journal>,
     courier: Bell,
     make: Box<Make>,
+    metrics: Arc<Metrics>,
 }
 
 struct Post {
@@ -140,8 +153,8 @@ struct Press {
 
 impl Shutters {
     /// No cameras yet. `courier` is rung when a picture waits for it.
-    pub fn new(journal: Arc<Journal>, courier: Bell, make: Box<Make>) -> Self {
-        Self { posts: Mutex::default(), begun: AtomicBool::new(false), ended: AtomicBool::new(false), journal, courier, make }
+    pub fn new(journal: Arc<Journal>, courier: Bell, make: Box<Make>, metrics: Arc<Metrics>) -> Self {
+        Self { posts: Mutex::default(), begun: AtomicBool::default(), ended: AtomicBool::default(), journal, courier, make, metrics }
     }
 
     /// From now on these cameras. One whose duty did not change goes on undisturbed.
@@ -232,6 +245,7 @@ impl Shutters {
             duty: duty.clone(),
             journal: Arc::clone(&self.journal),
             courier: self.courier.clone(),
+            metrics: Arc::clone(&self.metrics),
             over: Arc::clone(&over),
         };
         std::thread::Builder::new().name(format!("shutter {}", duty.camera.name)).spawn(move || watch.keep(&queue))?;
@@ -249,6 +263,7 @@ struct Watch {
     duty: Duty,
     journal: Arc<Journal>,
     courier: Bell,
+    metrics: Arc<Metrics>,
     over: Arc<AtomicBool>,
 }
 
@@ -284,11 +299,14 @@ impl Watch {
         let (interval, now) = (self.duty.interval?, Instant::now());
         let camera = &self.duty.camera.name;
         match self.take() {
-            Ok(Taken { capture, held, .. }) => {
+            Ok(Taken { capture, held, times, .. }) => {
                 if trouble.take().is_some() {
                     tracing::info!(%camera, "the camera gives pictures again");
                 }
-                tracing::info!(%camera, picture = %capture.id, title = %capture.title, bytes = capture.bytes, "a picture is taken");
+                tracing::info!(
+                    %camera, picture = %capture.id, title = %capture.title, bytes = capture.bytes, ms = times.total.as_millis() as u64,
+                    steps = %times, "a picture is taken"
+                );
                 drop(held);
                 self.courier.ring();
                 // In step with the first one; those that were missed are not made up for.
@@ -307,6 +325,22 @@ impl Watch {
     }
 
     fn take(&self) -> Result<Taken, Trouble> {
+        let result = self.try_take();
+        let outcome = match &result {
+            Ok(taken) => {
+                taken.times.steps().iter().for_each(|(step, took)| self.metrics.camera_step(*step, *took));
+                self.metrics.camera_step(CameraStep::Total, taken.times.total);
+                Some("taken")
+            }
+            Err(trouble) => trouble.word(),
+        };
+        if let Some(outcome) = outcome {
+            self.metrics.capture(&self.duty.camera.name, outcome);
+        }
+        result
+    }
+
+    fn try_take(&self) -> Result<Taken, Trouble> {
         let over = || Trouble::Over { camera: self.duty.camera.name.clone() };
         let shelf = self.duty.shelf.as_ref().ok_or_else(|| Trouble::NoShelf { camera: self.duty.camera.name.clone() })?;
         let shot = self.camera.take()?;
@@ -314,11 +348,11 @@ impl Watch {
         if self.over.load(Ordering::SeqCst) {
             return Err(over());
         }
-        let (width, height, settled, took) = (shot.width, shot.height, shot.settled, shot.took);
+        let (width, height, settled, times) = (shot.width, shot.height, shot.settled, shot.times);
         let picture: Picture = picture_of(&self.duty.camera, shot);
         let capture = entry(&self.duty.camera.name, shelf, self.duty.labelling.clone(), &picture);
         let held = self.journal.put_capture(&capture, &picture.jpeg)?;
-        Ok(Taken { capture, held, width, height, settled, took })
+        Ok(Taken { capture, held, width, height, settled, times })
     }
 }
 

@@ -7,6 +7,7 @@ use crate::journal::{Rounds, Settings, WhenFull};
 struct Bench {
     shutters: Shutters,
     journal: Arc<Journal>,
+    metrics: Arc<Metrics>,
     rung: Arc<AtomicUsize>,
     _courier: Rounds,
     _folder: tempfile::TempDir,
@@ -31,9 +32,10 @@ fn bench(eye: impl Fn(&camera::Settings) -> Result<Shot, camera::Error> + Send +
     })
     .unwrap();
     let eye: Arc<Eye> = Arc::new(eye);
+    let metrics = Arc::<Metrics>::default();
     let make = move |settings| Camera::seen_by(settings, Arc::clone(&eye));
-    let shutters = Shutters::new(Arc::clone(&journal), courier.bell(), Box::new(make));
-    Bench { shutters, journal, rung, _courier: courier, _folder: folder }
+    let shutters = Shutters::new(Arc::clone(&journal), courier.bell(), Box::new(make), Arc::clone(&metrics));
+    Bench { shutters, journal, metrics, rung, _courier: courier, _folder: folder }
 }
 
 fn duty(name: &str, interval: Option<Duration>) -> Duty {
@@ -61,7 +63,7 @@ fn shot() -> Shot {
         dropped: 0,
         settled: true,
         at: time::OffsetDateTime::now_utc(),
-        took: Duration::from_millis(5),
+        times: camera::Times { total: Duration::from_millis(5), ..camera::Times::default() },
     }
 }
 
@@ -85,6 +87,19 @@ fn a_press_ends_in_a_picture_that_is_in_the_journal_and_held() {
     assert_eq!((taken.width, taken.capture.camera.as_str(), taken.held.jpeg().unwrap()), (640, "gate", vec![0xff, 0xd8, 0xff]));
     assert!(matches!(bench.journal.hold(&taken.capture.id).unwrap(), journal::Hold::Busy));
     assert_eq!(bench.journal.captures().unwrap().len(), 1);
+}
+
+#[test]
+fn pictures_are_counted_by_camera_and_outcome_and_what_was_no_try_is_not() {
+    let looks = AtomicUsize::new(0);
+    let bench = bench(move |_| if looks.fetch_add(1, Ordering::SeqCst) == 0 { Ok(shot()) } else { Err(missing()) });
+    bench.shutters.change(vec![duty("gate", None), Duty { shelf: None, ..duty("door", None) }]).unwrap();
+    assert!(bench.shutters.press("gate").is_ok() && bench.shutters.press("gate").is_err() && bench.shutters.press("door").is_err());
+    let page = bench.metrics.render(&crate::telemetry::Readings::default());
+    let counted: Vec<&str> = page.lines().filter(|line| line.starts_with("edgelabel_camera_pictures_total")).collect();
+    let of = |outcome: &str| format!("edgelabel_camera_pictures_total{{camera=\"gate\",outcome=\"{outcome}\"}} 1");
+    assert_eq!(counted, [of("missing"), of("taken")]);
+    assert!(page.contains("edgelabel_camera_step_seconds_count{step=\"total\"} 1"), "{page}");
 }
 
 #[test]

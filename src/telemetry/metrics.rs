@@ -51,6 +51,33 @@ impl Step {
     }
 }
 
+/// What a picture's time goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CameraStep {
+    /// Opening the device, up to its first whole frame.
+    FirstFrame,
+    /// Waiting for the exposure to settle.
+    Settling,
+    /// Making a JPEG.
+    Encoding,
+    /// All of it.
+    Total,
+}
+
+impl CameraStep {
+    const ALL: [Self; 4] = [Self::FirstFrame, Self::Settling, Self::Encoding, Self::Total];
+
+    /// The name in metrics, logs and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FirstFrame => "first_frame",
+            Self::Settling => "settling",
+            Self::Encoding => "encoding",
+            Self::Total => "total",
+        }
+    }
+}
+
 /// Values that are looked up at the moment they are asked for.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Readings {
@@ -108,6 +135,8 @@ pub struct Metrics {
     handshakes_failed: AtomicU64,
     triggers: Labelled,
     steps: [Histogram; Step::ALL.len()],
+    captures: Labelled,
+    camera_steps: [Histogram; CameraStep::ALL.len()],
     bytes_fetched: AtomicU64,
     cache_hits: AtomicU64,
     cache_misses: AtomicU64,
@@ -150,6 +179,16 @@ impl Metrics {
     /// A step of a trigger took this long.
     pub fn step(&self, step: Step, took: Duration) {
         self.steps[step as usize].observe(took);
+    }
+
+    /// A camera gave a picture (`taken`), or none: `outcome` says why, in a word.
+    pub fn capture(&self, camera: &str, outcome: &str) {
+        self.captures.add(&[("camera", camera), ("outcome", outcome)]);
+    }
+
+    /// A part of a picture took this long.
+    pub fn camera_step(&self, step: CameraStep, took: Duration) {
+        self.camera_steps[step as usize].observe(took);
     }
 
     /// Media bytes came over the network.
@@ -198,7 +237,12 @@ impl Metrics {
         page.labelled("edgelabel_triggers_total", "Triggers by outcome and kind of media.", &self.triggers);
         page.head("edgelabel_step_seconds", "histogram", "Time of the steps of a trigger.");
         for step in Step::ALL {
-            self.steps[step as usize].render(&mut page, step.name());
+            self.steps[step as usize].render(&mut page, "edgelabel_step_seconds", step.name());
+        }
+        page.labelled("edgelabel_camera_pictures_total", "Pictures asked of cameras, by camera and what came of it.", &self.captures);
+        page.head("edgelabel_camera_step_seconds", "histogram", "Time of the parts of taking a picture.");
+        for step in CameraStep::ALL {
+            self.camera_steps[step as usize].render(&mut page, "edgelabel_camera_step_seconds", step.name());
         }
         page.counter("edgelabel_media_bytes_total", "Media bytes fetched over the network.", &self.bytes_fetched);
         page.counter("edgelabel_cache_hits_total", "Media reads answered by the cache.", &self.cache_hits);
@@ -314,17 +358,17 @@ impl Histogram {
         add(&self.microseconds, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 
-    fn render(&self, page: &mut Page, step: &str) {
+    fn render(&self, page: &mut Page, name: &str, step: &str) {
         let mut below = 0;
         for (bound, count) in BUCKETS.iter().zip(&self.buckets) {
             below += get(count);
-            page.line("edgelabel_step_seconds_bucket", &format!("step=\"{step}\",le=\"{bound}\""), below);
+            page.line(&format!("{name}_bucket"), &format!("step=\"{step}\",le=\"{bound}\""), below);
         }
         // A concurrent observation may already be in a bucket and not yet in the count.
         let count = get(&self.count).max(below);
-        page.line("edgelabel_step_seconds_bucket", &format!("step=\"{step}\",le=\"+Inf\""), count);
-        page.line("edgelabel_step_seconds_sum", &format!("step=\"{step}\""), get(&self.microseconds) as f64 / 1e6);
-        page.line("edgelabel_step_seconds_count", &format!("step=\"{step}\""), count);
+        page.line(&format!("{name}_bucket"), &format!("step=\"{step}\",le=\"+Inf\""), count);
+        page.line(&format!("{name}_sum"), &format!("step=\"{step}\""), get(&self.microseconds) as f64 / 1e6);
+        page.line(&format!("{name}_count"), &format!("step=\"{step}\""), count);
     }
 }
 

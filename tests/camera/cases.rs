@@ -97,13 +97,21 @@ fn a_picture_on_demand_is_delivered_and_labelled() {
     let item = &store.items[facts["data"].as_str().unwrap()];
     assert_eq!((item.backing.as_str(), &item.metadata["camera"]), (facts["item"].as_str().unwrap(), &Value::from("gate")));
     drop(store);
+    assert!(facts["milliseconds"].as_u64().unwrap() > 0 && facts["steps"]["encoding"].is_number(), "{facts}");
     bench.ends_with((1, 1), "on demand");
+    let log = bench.daemon.log();
+    let line = log.lines().find(|line| line.contains("a picture is taken on demand")).unwrap();
+    assert!(line.contains("first_frame=") && line.contains("settling=") && line.contains("encoding="), "{line}");
+    let metrics = bench.page("/metrics");
+    assert!(metrics.contains("edgelabel_camera_pictures_total{camera=\"gate\",outcome=\"taken\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("edgelabel_camera_step_seconds_count{step=\"encoding\"} 1\n"), "{metrics}");
     assert!(bench.page("/status.json").contains(&format!("\"id\":{}", facts["picture"])), "the label is in the history");
     // By the command as well, with the same camera.
     let mut command = bench.daemon.setup.command(&["capture", "gate", "--label", "--json", "--config"]);
     let output = command.arg(bench.daemon.setup.config_file()).output().unwrap();
     let facts: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
     assert_eq!(facts["label"], "saved");
+    assert!(facts["capture"]["milliseconds"].as_u64().unwrap() > 0 && facts["capture"]["steps"]["settling"].is_number(), "{facts}");
     bench.ends_with((2, 2), "by command");
     assert_eq!(bench.model.questions().len(), 2);
 }

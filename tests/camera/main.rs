@@ -11,7 +11,7 @@ use std::panic::catch_unwind;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use edgelabel::camera::{Camera, Error, FourCc, Settings, Shot};
+use edgelabel::camera::{Camera, Error, FourCc, Settings, Shot, Times};
 
 /// Sees the file, if it is there, as a camera that was plugged in.
 fn camera(settings: Settings) -> Camera {
@@ -30,7 +30,7 @@ fn look(settings: &Settings) -> Result<Shot, Error> {
         dropped: 0,
         settled: true,
         at: time::OffsetDateTime::now_utc(),
-        took: begin.elapsed().max(Duration::from_millis(1)),
+        times: Times { total: begin.elapsed().max(Duration::from_millis(1)), ..Times::default() },
     })
 }
 

@@ -13,7 +13,7 @@ use super::super::frame::usable_cache;
 use super::super::progress::Progress;
 use super::super::{WrongUsage, print};
 use super::Arguments;
-use crate::camera::{Camera, Settings};
+use crate::camera::{Camera, Settings, Times};
 use crate::config::Config;
 use crate::daemon::Alone;
 use crate::deadline::Deadline;
@@ -42,17 +42,19 @@ pub(super) fn run(mut config: Config, camera: &Camera, arguments: &Arguments) ->
     } else {
         (None, (Encord::new(config.encord()?)?, http::Client::new(&config.media().http)?))
     };
-    let picture = match file {
-        Some(file) => kept(settings, file)?,
+    let (picture, times) = match file {
+        Some(file) => (kept(settings, file)?, None),
         None => {
             let progress = Progress::new("waiting for the camera");
             let shot = camera.take()?;
             drop(progress);
-            station::picture_of(settings, shot)
+            let times = shot.times;
+            (station::picture_of(settings, shot), Some(times))
         }
     };
     let entry = station::entry(&settings.name, &shelf, labelling, &picture);
-    let way = Way { route: Route { encord: &encord, store: &store }, alone: alone.as_ref(), picture: &picture, begin: Instant::now() };
+    let route = Route { encord: &encord, store: &store };
+    let way = Way { route, alone: alone.as_ref(), picture: &picture, times, begin: Instant::now() };
     let told = match journal.put_capture(&entry, &picture.jpeg) {
         Ok(held) => way.by_journal(&journal, &entry, &held)?,
         Err(error) => {
@@ -68,6 +70,8 @@ struct Way<'a> {
     route: Route<'a>,
     alone: Option<&'a Alone>,
     picture: &'a Picture,
+    /// How long the camera took, if one did.
+    times: Option<Times>,
     begin: Instant,
 }
 
@@ -126,8 +130,9 @@ impl Way<'_> {
     fn arrived(&self, arrived: &Arrived) -> Told {
         let Picture { title, jpeg, .. } = self.picture;
         let (bytes, requests, took) = (jpeg.len(), self.route.encord.requests().total(), self.begin.elapsed().as_millis() as u64);
-        let text = format!("{title}: {bytes} bytes, data item {}, {requests} requests, {took} ms\n", arrived.data);
-        let facts = json!({
+        let camera = self.times.map_or(String::new(), |times| format!("camera {} ms ({times}), ", times.total.as_millis()));
+        let text = format!("{title}: {bytes} bytes, data item {}, {camera}{requests} requests, {took} ms\n", arrived.data);
+        let mut facts = json!({
             "title": title,
             "bytes": bytes,
             "item": arrived.item,
@@ -135,7 +140,14 @@ impl Way<'_> {
             "requests": requests,
             "milliseconds": took,
         });
+        self.with_times(&mut facts);
         Told { text, facts }
+    }
+
+    fn with_times(&self, facts: &mut Value) {
+        if let Some(times) = self.times {
+            facts["capture"] = json!({ "milliseconds": times.total.as_millis() as u64, "steps": times.milliseconds() });
+        }
     }
 
     fn labelled(&self, arrived: &Arrived, how: Labelled) -> Told {
@@ -162,10 +174,10 @@ impl Way<'_> {
     fn waits(&self, entry: &Capture, failure: &Failure) -> Told {
         let Picture { title, jpeg, .. } = self.picture;
         let id = &entry.id;
-        Told {
-            text: format!("{title}: waits as {id}, and is delivered by the daemon once that has passed (edgelabel pending): {failure}\n"),
-            facts: json!({"title": title, "bytes": jpeg.len(), "waits": id, "error": failure.to_string()}),
-        }
+        let text = format!("{title}: waits as {id}, and is delivered by the daemon once that has passed (edgelabel pending): {failure}\n");
+        let mut facts = json!({"title": title, "bytes": jpeg.len(), "waits": id, "error": failure.to_string()});
+        self.with_times(&mut facts);
+        Told { text, facts }
     }
 }
 
