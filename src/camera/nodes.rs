@@ -43,6 +43,16 @@ impl Node {
     pub fn best_name(&self) -> String {
         self.stable.first().unwrap_or(&self.path).display().to_string()
     }
+
+    /// In a line: where it is, what it is, and the GStreamer elements that would use it.
+    pub fn line(&self) -> String {
+        let path = self.path.display();
+        match &self.device {
+            Ok(device) if device.elements().is_empty() => format!("{path}: {}", device.described()),
+            Ok(device) => format!("{path}: {}; for GStreamer's {}", device.described(), device.elements().join(", ")),
+            Err(trouble) => format!("{path}: {trouble}: {}", trouble.remedy()),
+        }
+    }
 }
 
 /// All nodes, in order of their numbers.
@@ -139,6 +149,27 @@ mod tests {
         assert_eq!(number(Path::new("/dev/video"), "video"), None);
         assert_eq!(number(Path::new("/dev/video-enc"), "video"), None);
         assert_eq!(number(Path::new("/dev/media0"), "media"), Some(0));
+    }
+
+    #[test]
+    fn a_line_tells_what_a_node_is_for_or_what_keeps_it_from_being_known() {
+        let device = |takes: &[&[u8; 4]]| Device {
+            capabilities: 0x8000,
+            driver: "d".into(),
+            card: "c".into(),
+            bus: "b".into(),
+            gives: Vec::new(),
+            takes: takes.iter().map(|name| super::super::FourCc(**name)).collect(),
+        };
+        let line = |device| Node { path: "/dev/video1".into(), stable: Vec::new(), media: Vec::new(), device }.line();
+        assert_eq!(
+            line(Ok(device(&[b"FWHT"]))),
+            "/dev/video1: decoder (stateful): c (driver d, b); takes FWHT; for GStreamer's v4l2fwhtdec"
+        );
+        assert_eq!(line(Ok(device(&[]))), "/dev/video1: codec or converter: c (driver d, b)");
+        assert!(
+            line(Err(Trouble::Permission)).contains("/dev/video1: this user may not open it: add the service's user to the group video")
+        );
     }
 
     #[test]

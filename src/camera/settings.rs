@@ -1,5 +1,6 @@
 //! What the configuration says about one camera (`[[camera]]`).
 
+use std::path::Path;
 use std::time::Duration;
 
 /// One camera.
@@ -19,6 +20,14 @@ pub struct Settings {
     pub settle: Duration,
     /// Of pictures that do not come as JPEG, 1 to 100.
     pub jpeg_quality: u8,
+}
+
+impl Settings {
+    /// Whether the device is there, if a look at its path tells; of one that is named by its bus id, a picture does.
+    pub fn is_plugged_in(&self) -> Option<bool> {
+        // A path that may not be looked at tells nothing.
+        self.device.starts_with('/').then(|| Path::new(&self.device).try_exists().ok()).flatten()
+    }
 }
 
 /// A camera's pixel format.

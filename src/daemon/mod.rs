@@ -202,6 +202,7 @@ impl Daemon {
             tls: settings.tls.clone(),
             agents: Mutex::new(settings.agent_paths.clone()),
             decoders: Mutex::default(),
+            devices: Mutex::default(),
             started: time::OffsetDateTime::now_utc().unix_timestamp(),
             serving: AtomicBool::new(false),
             draining: AtomicBool::new(false),

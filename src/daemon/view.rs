@@ -5,16 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::agent::Pool;
+use crate::camera::nodes;
 use crate::deadline::Deadline;
 use crate::encord::requests::{Kind, Outcome};
 use crate::journal::{Capture, Journal, State};
 use crate::media::DecoderState;
 use crate::model::Stats;
-use crate::server::admin::{CertificateStatus, Dependency};
+use crate::server::admin::{CameraStatus, CertificateStatus, Dependency};
 use crate::server::authority::{AuthorityFiles, issuing_authority};
 use crate::server::{AdminView, Server, Status, TlsSettings};
-use crate::station::{Labeller, Shutters};
-use crate::telemetry::{Metrics, ModelReading, Readings};
+use crate::station::{Labeller, Shutters, Sight};
+use crate::telemetry::{CameraReading, Metrics, ModelReading, Readings};
 
 use super::desk::Desk;
 use super::health::Health;
@@ -40,6 +41,8 @@ pub(super) struct View {
     pub(super) agents: Mutex<Vec<String>>,
     /// What decodes here, each proven; empty until they have been tried.
     pub(super) decoders: Mutex<Vec<String>>,
+    /// V4L2 devices, looked at together with the decoders.
+    pub(super) devices: Mutex<Vec<String>>,
     pub(super) started: i64,
     /// Whether all parts are at work.
     pub(super) serving: AtomicBool,
@@ -73,13 +76,15 @@ impl View {
         format!("answering the label editor on {}{degraded}", addresses.join(", "))
     }
 
-    /// Tries out all decoders of this box; takes a while where there is hardware.
+    /// Tries out all decoders of this box, and asks its V4L2 devices what they are; takes a while where there is hardware.
     pub(super) fn look_at_decoders(&self) {
         let found = match self.desk.parts().media.decoders(&Deadline::after(DECODERS_TIME)) {
             Ok(found) => found.iter().map(decoder_line).collect(),
             Err(error) => vec![error.to_string()],
         };
         *self.decoders.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        let devices = nodes::all().iter().map(nodes::Node::line).collect();
+        *self.devices.lock().unwrap_or_else(PoisonError::into_inner) = devices;
     }
 
     fn status(&self) -> Status {
@@ -102,6 +107,8 @@ impl View {
             pending: values(self.journal.pending().unwrap_or_default()),
             pictures: self.desk.gallery.requests(),
             decoders: self.decoders.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            devices: self.devices.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            cameras: self.cameras(),
             certificate: Some(self.certificate()),
             last_browser_call: self.server.last_browser_call(),
         }
@@ -111,6 +118,7 @@ impl View {
         self.note_certificate();
         self.note_journal();
         self.note_pictures();
+        self.note_cameras();
         self.health.note("cache", self.desk.parts().media.cache_problem().map_or(Ok(()), Err));
         let shown = |state: super::health::State| Dependency { status: state.status.into(), reason: state.reason, since: state.since };
         self.health.all().into_iter().map(|(name, state)| (name.to_owned(), shown(state))).collect()
@@ -146,6 +154,37 @@ impl View {
                 None => {}
             }
         }
+    }
+
+    /// A camera that is away costs pictures, and no trigger.
+    fn note_cameras(&self) {
+        const CAMERAS: &str = "cameras";
+        let sights = self.shutters.sights();
+        let ill = sights.iter().filter_map(|sight| Some(format!("{}: {}", sight.camera, sight.trouble.as_ref()?))).collect::<Vec<_>>();
+        if !ill.is_empty() {
+            self.health.note(CAMERAS, Err(ill.join("; ")));
+        } else if !sights.is_empty() || self.health.is_degraded(CAMERAS) {
+            self.health.note(CAMERAS, Ok(()));
+        }
+    }
+
+    fn cameras(&self) -> Vec<CameraStatus> {
+        let captures = self.journal.captures().unwrap_or_default();
+        let shown = |sight: Sight| {
+            let count = |of: &dyn Fn(&Capture) -> bool| captures.iter().filter(|found| found.camera == sight.camera && of(found)).count();
+            CameraStatus {
+                status: if sight.trouble.is_none() { "ok" } else { "degraded" }.into(),
+                reason: sight.trouble.unwrap_or_default(),
+                interval: sight.interval.map(|interval| interval.as_secs_f64()),
+                last_picture: sight.last_picture.map(time::OffsetDateTime::unix_timestamp),
+                waiting: count(&|found| found.state == State::Waiting && !found.delivered),
+                refused: count(&|found| found.state == State::Refused),
+                unlabelled: count(&|found| found.state == State::Waiting && found.delivered),
+                name: sight.camera.clone(),
+                device: sight.device,
+            }
+        };
+        self.shutters.sights().into_iter().map(shown).collect()
     }
 
     /// The certificate ages without anybody calling, so its state is found out when somebody looks.
@@ -205,6 +244,7 @@ impl View {
             certificate_broken: certificate.problem.is_some(),
             dependencies: self.dependencies().into_iter().map(|(name, dependency)| (name, dependency.status == "ok")).collect(),
             models: parts.models.stats().into_iter().map(reading).collect(),
+            cameras: self.shutters.sights().into_iter().map(camera_reading).collect(),
         }
     }
 }
@@ -225,6 +265,14 @@ fn reading(stats: Stats) -> ModelReading {
         tokens_today: stats.tokens_today,
         daily_tokens: stats.daily_tokens,
         down: stats.down,
+    }
+}
+
+fn camera_reading(sight: Sight) -> CameraReading {
+    CameraReading {
+        well: sight.trouble.is_none(),
+        last_picture: sight.last_picture.map(time::OffsetDateTime::unix_timestamp),
+        name: sight.camera,
     }
 }
 

@@ -1,11 +1,12 @@
 //! Pictures of the box's cameras on their way to Encord. Each is written into the journal before anything else, and leaves it
 //! when it is in its dataset, and labelled if it is to be: `deliver` takes one there step by step, `courier` sees to those that
-//! wait, `labels` to their labels, and `shutter` takes the daemon's own.
+//! wait, `labels` to their labels, `shutter` takes the daemon's own, and `sight` tells how its cameras are.
 
 mod courier;
 mod deliver;
 mod labels;
 mod shutter;
+mod sight;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ pub use courier::start as start_courier;
 pub use deliver::{Failure, Leg, Route, finish};
 pub use labels::{Labelled, Labeller, Task, label, start as start_labels};
 pub use shutter::{Duty, Make, Shutters, Taken, Trouble};
+pub use sight::Sight;
 
 use crate::camera::{Settings, Shot};
 use crate::encord::{Picture, Shelf};

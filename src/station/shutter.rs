@@ -16,7 +16,8 @@ use crate::http;
 use crate::journal::{self, Bell, Capture, Held, Journal, Labelling};
 use crate::telemetry::{CameraStep, Metrics};
 
-use super::{Failure, Labelled, Labeller, Route, entry, finish, label, picture_of};
+use super::sight::Memory;
+use super::{Failure, Labelled, Labeller, Route, Sight, entry, finish, label, picture_of};
 
 /// So many may wait for a camera, besides the one whose picture is being taken.
 const QUEUE: usize = 4;
@@ -110,7 +111,7 @@ pub enum Trouble {
 
 impl Trouble {
     /// For metrics; nothing if no picture was tried.
-    fn word(&self) -> Option<&'static str> {
+    pub(super) fn word(&self) -> Option<&'static str> {
         match self {
             Self::Camera(error) => Some(error.word()),
             Self::Journal(_) => Some("not_kept"),
@@ -136,6 +137,7 @@ pub struct Shutters {
 struct Post {
     duty: Duty,
     presses: SyncSender<Press>,
+    memory: Arc<Memory>,
     over: Arc<AtomicBool>,
 }
 
@@ -237,19 +239,25 @@ impl Shutters {
         Some(label(&self.journal, &taken.capture, &taken.held, &Bell::default(), labeller))
     }
 
+    /// How all cameras are, by name.
+    pub fn sights(&self) -> Vec<Sight> {
+        self.posts().values().map(|post| post.memory.sight(&post.duty)).collect()
+    }
+
     fn post(&self, duty: Duty) -> std::io::Result<Post> {
         let (presses, queue) = sync_channel(QUEUE);
-        let over = Arc::<AtomicBool>::default();
+        let (over, memory) = (Arc::<AtomicBool>::default(), Arc::<Memory>::default());
         let watch = Watch {
             camera: (self.make)(duty.camera.clone()),
             duty: duty.clone(),
             journal: Arc::clone(&self.journal),
             courier: self.courier.clone(),
             metrics: Arc::clone(&self.metrics),
+            memory: Arc::clone(&memory),
             over: Arc::clone(&over),
         };
         std::thread::Builder::new().name(format!("shutter {}", duty.camera.name)).spawn(move || watch.keep(&queue))?;
-        Ok(Post { duty, presses, over })
+        Ok(Post { duty, presses, memory, over })
     }
 
     fn posts(&self) -> MutexGuard<'_, BTreeMap<String, Post>> {
@@ -264,6 +272,7 @@ struct Watch {
     journal: Arc<Journal>,
     courier: Bell,
     metrics: Arc<Metrics>,
+    memory: Arc<Memory>,
     over: Arc<AtomicBool>,
 }
 
@@ -328,11 +337,15 @@ impl Watch {
         let result = self.try_take();
         let outcome = match &result {
             Ok(taken) => {
+                self.memory.note_picture();
                 taken.times.steps().iter().for_each(|(step, took)| self.metrics.camera_step(*step, *took));
                 self.metrics.camera_step(CameraStep::Total, taken.times.total);
                 Some("taken")
             }
-            Err(trouble) => trouble.word(),
+            Err(trouble) => {
+                self.memory.note_trouble(trouble);
+                trouble.word()
+            }
         };
         if let Some(outcome) = outcome {
             self.metrics.capture(&self.duty.camera.name, outcome);

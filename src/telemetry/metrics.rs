@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::cameras::{self, CameraReading, CameraStep};
 use super::models::{self, ModelReading};
 
 /// The steps of a trigger whose time is measured.
@@ -46,33 +47,6 @@ impl Step {
             Self::Model => "model",
             Self::Journal => "journal",
             Self::Save => "save",
-            Self::Total => "total",
-        }
-    }
-}
-
-/// What a picture's time goes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CameraStep {
-    /// Opening the device, up to its first whole frame.
-    FirstFrame,
-    /// Waiting for the exposure to settle.
-    Settling,
-    /// Making a JPEG.
-    Encoding,
-    /// All of it.
-    Total,
-}
-
-impl CameraStep {
-    const ALL: [Self; 4] = [Self::FirstFrame, Self::Settling, Self::Encoding, Self::Total];
-
-    /// The name in metrics, logs and answers.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::FirstFrame => "first_frame",
-            Self::Settling => "settling",
-            Self::Encoding => "encoding",
             Self::Total => "total",
         }
     }
@@ -119,6 +93,8 @@ pub struct Readings {
     pub dependencies: Vec<(String, bool)>,
     /// The configured models.
     pub models: Vec<ModelReading>,
+    /// The configured cameras.
+    pub cameras: Vec<CameraReading>,
 }
 
 const STATUSES: [u16; 21] = [200, 202, 204, 400, 401, 403, 404, 405, 408, 413, 414, 415, 422, 429, 431, 500, 501, 502, 503, 504, 0];
@@ -306,6 +282,7 @@ impl Readings {
             page.line("edgelabel_dependency_up", &format!("name=\"{}\"", plain(name)), u8::from(*well));
         }
         models::render(&self.models, page);
+        cameras::render(&self.cameras, page);
         page.head("edgelabel_build_info", "gauge", "The version that runs.");
         page.line("edgelabel_build_info", &format!("version=\"{}\"", env!("CARGO_PKG_VERSION")), 1);
     }
@@ -451,6 +428,7 @@ mod tests {
             dependencies: vec![("encord".into(), false)],
             upstream: vec![("encord", BTreeMap::from([(0, 2), (503, 1)]))],
             encord_calls: vec![("save", "busy", 1), ("save", "ok", 0)],
+            cameras: vec![CameraReading { name: "gate".into(), well: false, last_picture: Some(7) }],
             ..Readings::default()
         });
         for line in [
@@ -467,6 +445,8 @@ mod tests {
             "edgelabel_encord_calls_total{call=\"save\",outcome=\"busy\"} 1",
             "edgelabel_model_tokens_total{direction=\"completion\"} 21",
             "edgelabel_dependency_up{name=\"encord\"} 0",
+            "edgelabel_camera_up{camera=\"gate\"} 0",
+            "edgelabel_camera_last_picture_seconds{camera=\"gate\"} 7",
         ] {
             assert!(page.lines().any(|rendered| rendered == line), "{line}\n{page}");
         }

@@ -63,6 +63,10 @@ impl Bench {
         (data.len(), data.iter().map(answers).sum())
     }
 
+    fn json(&self, path: &str) -> Value {
+        serde_json::from_str(&self.page(path)).unwrap()
+    }
+
     fn page(&self, path: &str) -> String {
         ureq::get(self.daemon.admin_url(path)).call().unwrap().body_mut().read_to_string().unwrap()
     }
@@ -118,13 +122,29 @@ fn a_picture_on_demand_is_delivered_and_labelled() {
 
 fn a_camera_that_is_pulled_out_is_told_and_works_again() {
     let bench = Bench::new("");
+    let cameras = || bench.json("/ready")["dependencies"]["cameras"].clone();
+    let shown = || bench.json("/status.json")["cameras"][0].clone();
+    assert_eq!((&cameras()["status"], &shown()["last_picture"]), (&"ok".into(), &Value::Null));
     let away = bench.scene.with_extension("away");
     std::fs::rename(&bench.scene, &away).unwrap();
+    // Before anybody wants a picture.
+    let missing = cameras();
+    assert_eq!((&missing["status"], &bench.json("/ready")["status"]), (&"degraded".into(), &"degraded".into()), "{missing}");
+    assert!(missing["since"].as_i64().unwrap() > 0 && missing["reason"].as_str().unwrap().starts_with("gate: camera /"), "{missing}");
     let (status, facts) = bench.press();
     assert!(status == 502 && facts["error"].as_str().unwrap().contains("is not there"), "{status} {facts}");
+    assert!(shown()["reason"].as_str().unwrap().contains("plug it in"), "{}", shown());
+    let metrics = bench.page("/metrics");
+    for line in ["edgelabel_camera_up{camera=\"gate\"} 0\n", "edgelabel_dependency_up{name=\"cameras\"} 0\n", "outcome=\"missing\"} 1\n"] {
+        assert!(metrics.contains(line), "{line}{metrics}");
+    }
     std::fs::rename(&away, &bench.scene).unwrap();
+    assert_eq!(cameras()["status"], "ok");
     assert_eq!(bench.press().0, 200);
     bench.ends_with((1, 1), "put back");
+    assert_eq!((&shown()["status"], &shown()["name"]), (&"ok".into(), &"gate".into()));
+    assert!(shown()["last_picture"].as_i64().unwrap() > 1_700_000_000, "{}", shown());
+    assert!(bench.page("/metrics").contains("edgelabel_camera_up{camera=\"gate\"} 1\n"));
 }
 
 fn without_encord_a_picture_waits_and_is_labelled_later() {
@@ -133,6 +153,12 @@ fn without_encord_a_picture_waits_and_is_labelled_later() {
     let (status, facts) = bench.press();
     assert_eq!((status, &facts["state"], &facts["label"]), (202, &"waiting".into(), &Value::Null), "{facts}");
     assert_eq!(bench.there(), (0, 0));
+    let shown = bench.json("/status.json")["cameras"][0].clone();
+    assert_eq!((&shown["waiting"], &shown["unlabelled"], &shown["status"]), (&1.into(), &0.into(), &"ok".into()), "{shown}");
+    let mut doctor = bench.daemon.setup.command(&["doctor", "--offline", "--json", "--config"]);
+    let report: Value = serde_json::from_slice(&doctor.arg(bench.daemon.setup.config_file()).output().unwrap().stdout).unwrap();
+    let told = report["checks"].as_array().unwrap().iter().find(|check| check["name"] == "camera gate").unwrap()["detail"].to_string();
+    assert!(told.contains("its last picture was taken at 2") && told.contains("pictures that wait: 1 to be delivered"), "{told}");
     bench.fixture.backend.heal();
     bench.ends_with((1, 1), "Encord is back");
 }

@@ -1,15 +1,10 @@
 //! What annotators' browsers need, ready to copy. No check on the box can see whether they have it; a call that has
 //! arrived proves it.
 
-use std::time::Duration;
-
-use serde_json::Value;
-
 use super::Check;
 use super::policies::{self, Site};
+use super::running::{self, moment};
 use crate::config::Config;
-use crate::deadline::Deadline;
-use crate::http;
 use crate::journal::Journal;
 
 /// Whether a browser has ever arrived, and what stations need for it.
@@ -70,21 +65,8 @@ struct Call {
 
 /// What the running daemon says of the last call of a browser.
 fn last_call(config: &Config) -> Result<Option<Call>, String> {
-    let admin = config.admin().map_err(|invalid| invalid.to_string())?;
-    let client = http::Client::new(&http::Settings::default()).map_err(|error| error.to_string())?;
-    let url = format!("http://{}/status.json", admin.listen);
-    let mut request = http::Request::get(&url);
-    if let Some(token) = &admin.token {
-        request = request.header("authorization", format!("Bearer {}", token.expose()));
-    }
-    let answer = client.send(&request, &Deadline::after(Duration::from_secs(3))).map_err(|fault| fault.to_string())?;
-    let status: Value = serde_json::from_slice(&answer.body).map_err(|_| format!("{url} answers {}", answer.status))?;
+    let status = running::status(config)?;
     let call = &status["last_browser_call"];
     let text = |key: &str| call[key].as_str().unwrap_or_default().to_owned();
     Ok(call["at"].as_i64().map(|at| Call { at, origin: text("origin"), address: text("address") }))
-}
-
-fn moment(seconds: i64) -> String {
-    let moment = time::OffsetDateTime::from_unix_timestamp(seconds).ok();
-    moment.and_then(|moment| moment.format(&time::format_description::well_known::Rfc3339).ok()).unwrap_or_default()
 }

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::Check;
+use serde_json::Value;
+
+use super::running::{self, moment};
+use super::{Check, Status};
 use crate::camera::{BUILT_IN, Device, Kind, Node, nodes};
 use crate::config::Config;
 use crate::config::file::Decoder;
@@ -20,8 +23,36 @@ pub(super) fn check(config: &Config) -> Vec<Check> {
     let found = nodes::all();
     let mut checks: Vec<Check> = found.iter().map(|node| of_node(node, has_element)).collect();
     checks.extend(missing(&found, &nodes::media_controllers(), config.file.media.decoder == Decoder::V4l2));
-    checks.extend(config.cameras().iter().map(|camera| of_camera(&camera.name, &camera.device, &found)));
+    let cameras = config.cameras();
+    if !cameras.is_empty() {
+        // A daemon that does not run is told of elsewhere.
+        let told = running::status(config).unwrap_or_default();
+        let of = |name: &str| told["cameras"].as_array().into_iter().flatten().find(|camera| camera["name"] == name);
+        checks.extend(cameras.iter().map(|camera| with_daemon(of_camera(&camera.name, &camera.device, &found), of(&camera.name))));
+    }
     checks
+}
+
+/// Adds what the running daemon has seen of a camera.
+fn with_daemon(mut check: Check, told: Option<&Value>) -> Check {
+    let Some(told) = told else { return check };
+    check.detail += &match told["last_picture"].as_i64() {
+        Some(at) => format!("\nits last picture was taken at {}", moment(at)),
+        None => "\nthe daemon has taken no picture with it yet".into(),
+    };
+    let what = [("waiting", "to be delivered"), ("refused", "refused"), ("unlabelled", "to be labelled")];
+    let waits = what.iter().filter_map(|(key, what)| Some(format!("{} {what}", told[*key].as_u64().filter(|&count| count > 0)?)));
+    let waits = waits.collect::<Vec<_>>().join(", ");
+    if !waits.is_empty() {
+        check.detail += &format!("\npictures that wait: {waits} (edgelabel pending)");
+    }
+    match told["reason"].as_str() {
+        Some(reason) if check.status == Status::Ok && told["status"] != "ok" => {
+            let remedy = "once that is mended, take a picture: `edgelabel capture NAME`, or POST /camera/NAME/capture on the admin address";
+            Check::warning(check.name, format!("{}\nthe daemon got none last time: {reason}", check.detail), remedy)
+        }
+        _ => check,
+    }
 }
 
 fn of_node(node: &Node, has_element: impl Fn(&str) -> bool) -> Check {
@@ -97,7 +128,6 @@ fn of_camera(name: &str, device: &str, found: &[Node]) -> Check {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Status;
     use super::*;
     use crate::camera::{FourCc, Trouble};
 
@@ -141,6 +171,27 @@ mod tests {
         assert_eq!(missing(&[], &["/dev/media0".into()], false).unwrap().status, Status::Warning);
         assert_eq!(missing(&[node("/dev/video0", 1, &[], &[])], &[], true).unwrap().status, Status::Failed);
         assert_eq!(missing(&[node("/dev/video0", M2M, &[b"H264"], &[])], &[], true), None);
+    }
+
+    #[test]
+    fn what_the_daemon_has_seen_of_a_camera_is_added() {
+        let told = |status: &str, last: Option<i64>, waiting: u64| serde_json::json!({"name": "gate", "status": status, "reason": "it is in use", "last_picture": last, "waiting": waiting, "refused": 0, "unlabelled": 2});
+        let good = || Check::ok("camera gate", "/dev/video0 (Cam)");
+        assert_eq!(with_daemon(good(), None), good());
+        let check = with_daemon(good(), Some(&told("ok", Some(1_700_000_000), 0)));
+        assert_eq!((check.status, check.remedy.as_str()), (Status::Ok, ""));
+        assert!(
+            check.detail.contains("at 2023-11-14T22:13:20Z") && check.detail.contains("wait: 2 to be labelled (edgel"),
+            "{}",
+            check.detail
+        );
+        let check = with_daemon(good(), Some(&told("degraded", None, 3)));
+        assert_eq!(check.status, Status::Warning);
+        assert!(
+            check.detail.contains("3 to be delivered, 2 to be") && check.detail.contains("no picture") && check.detail.contains("in use")
+        );
+        let gone = Check::failed("camera gate", "is not there", "plug it in");
+        assert_eq!(with_daemon(gone, Some(&told("degraded", None, 0))).remedy, "plug it in");
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod decoders;
 mod devices;
 mod machine;
 mod policies;
+mod running;
 mod upstream;
 
 /// Tries out the box and everything it depends on, and says how to mend what does not work

@@ -98,6 +98,10 @@ pub struct Status {
     pub pending: Vec<serde_json::Value>,
     /// Decoders that were found.
     pub decoders: Vec<String>,
+    /// V4L2 devices that were found, with what they are and the GStreamer elements that would use them.
+    pub devices: Vec<String>,
+    /// The configured cameras.
+    pub cameras: Vec<CameraStatus>,
     /// The server's certificate.
     pub certificate: Option<CertificateStatus>,
     /// The last call of the label editor's page.
@@ -114,6 +118,29 @@ pub struct Dependency {
     pub reason: String,
     /// Seconds since 1970 since when it is in this state.
     pub since: i64,
+}
+
+/// A camera as the status page shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct CameraStatus {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub device: String,
+    /// Seconds between the pictures that it takes unasked, if it does.
+    pub interval: Option<f64>,
+    /// `ok` or `degraded`.
+    pub status: String,
+    /// Why it is degraded; else empty.
+    pub reason: String,
+    /// Seconds since 1970 at which it last gave the daemon a picture.
+    pub last_picture: Option<i64>,
+    /// Its pictures that wait to be delivered.
+    pub waiting: usize,
+    /// Its pictures whose delivery or label is refused.
+    pub refused: usize,
+    /// Its delivered pictures that wait for their label.
+    pub unlabelled: usize,
 }
 
 /// The server's certificate as the status page shows it.
