@@ -2,18 +2,10 @@
 
 use std::path::Path;
 
-use edgelabel::media::index::{self, Found, SampleTable};
-use edgelabel::media::source::Source;
 use edgelabel::media::{Error, Media};
 
+use super::build::table;
 use super::{clip, media, soon, whole};
-
-fn table(path: &Path) -> SampleTable {
-    match index::read(&mut Source::file(path).unwrap()) {
-        Ok(Found::Table(table)) => *table,
-        other => panic!("{other:?}"),
-    }
-}
 
 /// Overwrites the last bytes but two of a stretch of a file that ends before `end`: where a picture's macroblocks are, not its
 /// headers, and where a packet has no stuffing.

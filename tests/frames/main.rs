@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod build;
 mod clip;
 mod contained;
+mod contradictions;
 mod damage;
 mod hardware;
 mod kept;

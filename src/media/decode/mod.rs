@@ -28,7 +28,7 @@ use gstreamer as gst;
 use self::kept::{Keeper, Wanted};
 use self::link::Link;
 use self::picture::{Display, Encoded, Rgb};
-use self::table::Samples;
+use self::table::{Samples, Stop};
 use super::index::{self, Found, IndexError, SampleTable};
 use super::still::{self, StillError};
 use super::worker::protocol::{Candidate, Facts, Failure, FrameJob, FromWorker, Job, MAX_INDEX};
@@ -114,20 +114,35 @@ fn frame(link: &Link, job: &FrameJob, index: &[u8], keeper: &mut Keeper) -> Resu
     sandbox::limit_cpu(budget);
     let deadline = Deadline::after(budget);
     let clock = Clock::start(link);
-    let found = find(link, job, index)?;
+    let mut found = find(link, job, index)?;
     if !matches!(found, Found::Table(_)) {
         keeper.clear();
     }
     let index_ms = clock.lap(link);
     let clock = Clock::start(link);
-    let (mut facts, picture) = match found {
-        Found::Table(table) => from_table(link, job, &table, keeper, &deadline)?,
+    if let Found::Table(table) = &found {
+        match from_table(link, job, table, keeper, &deadline) {
+            Err(Stop::Contradicted) => {
+                keeper.clear();
+                found = found_closely(link, job)?;
+            }
+            Err(Stop::Failed(failure)) => return Err(failure),
+            Ok((facts, picture)) => return finish(link, job, (index_ms, clock.lap(link)), facts, picture),
+        }
+    }
+    let (facts, picture) = match found {
+        Found::Table(table) => from_table(link, job, &table, keeper, &deadline).map_err(Stop::failure)?,
         Found::Sequential { container, .. } => from_count(link, job, container, &deadline)?,
         Found::Still(_) => return from_still(link, job, index_ms),
         // GStreamer knows more kinds of files than are told apart here.
         Found::Unknown { what } => from_count(link, job, "unknown", &deadline).map_err(|failure| unknown(failure, &what))?,
     };
-    (facts.index_ms, facts.decode_ms) = (index_ms, clock.lap(link));
+    finish(link, job, (index_ms, clock.lap(link)), facts, picture)
+}
+
+/// Encodes the picture; reading the index and decoding took so many milliseconds.
+fn finish(link: &Link, job: &FrameJob, took: (f64, f64), mut facts: Facts, picture: Rgb) -> Result<(Facts, Vec<Encoded>), Failure> {
+    (facts.index_ms, facts.decode_ms) = took;
     (facts.width, facts.height) = picture.displayed();
     facts.hdr = picture.hdr;
     let clock = Clock::start(link);
@@ -142,18 +157,31 @@ fn find(link: &Link, job: &FrameJob, index: &[u8]) -> Result<Found, Failure> {
         return Ok(Found::Table(Box::new(table)));
     }
     let found = index::read(&mut link.source(job.size)).map_err(unreadable)?;
-    if let Found::Table(table) = &found {
+    keep(link, &found)?;
+    Ok(found)
+}
+
+/// What the item is, from all of its samples.
+fn found_closely(link: &Link, job: &FrameJob) -> Result<Found, Failure> {
+    let found = index::read_closely(&mut link.source(job.size)).map_err(unreadable)?;
+    keep(link, &found)?;
+    Ok(found)
+}
+
+/// Leaves a table with the daemon for a later job.
+fn keep(link: &Link, found: &Found) -> Result<(), Failure> {
+    if let Found::Table(table) = found {
         let bytes = table.to_bytes();
         if bytes.len() <= MAX_INDEX {
             link.send(&FromWorker::Index, &bytes).map_err(|error| Failure::Internal(error.to_string()))?;
         }
     }
-    Ok(found)
+    Ok(())
 }
 
-fn from_table(link: &Link, job: &FrameJob, table: &SampleTable, keeper: &mut Keeper, deadline: &Deadline) -> Result<(Facts, Rgb), Failure> {
+fn from_table(link: &Link, job: &FrameJob, table: &SampleTable, keeper: &mut Keeper, deadline: &Deadline) -> Result<(Facts, Rgb), Stop> {
     if elements::caps(table).is_none() {
-        return from_count(link, job, table.container, deadline);
+        return Ok(from_count(link, job, table.container, deadline)?);
     }
     let plan = table.plan(job.frame).map_err(|beyond| Failure::OutOfRange { count: beyond.count })?;
     let display = Display { turn: table.turn, pixel_aspect: table.pixel_aspect, crop: table.crop, colour: table.colour };
@@ -174,7 +202,11 @@ fn from_table(link: &Link, job: &FrameJob, table: &SampleTable, keeper: &mut Kee
         let sample = table::decode(&mut samples, &mut read, &candidate.element, hardware, deadline)?;
         picture::rgb(&sample, &display, job.max_pixels)
     };
-    let choice = choice::first_that_works(link, job, &table.codec, deadline, &mut decode)?;
+    let choice = choice::first_that_works(link, job, &table.codec, deadline, &mut decode);
+    if choice.is_err() && samples.contradicted() {
+        return Err(Stop::Contradicted);
+    }
+    let choice = choice?;
     let facts = Facts {
         pts_seconds: table.seconds(job.frame),
         decoder: format!("{} ({})", choice.candidate.family, choice.candidate.element),

@@ -20,6 +20,21 @@ const MOST_BYTES: u64 = 1 << 30;
 /// Hands the bytes of `(offset, length)` spans to a sink, one after the other and as they come.
 pub(super) type Read<'a> = &'a mut (dyn FnMut(&[(u64, u64)], &mut dyn FnMut(&[u8])) -> io::Result<()> + Send);
 
+impl Stop {
+    pub(super) fn failure(self) -> Failure {
+        match self {
+            Self::Failed(failure) => failure,
+            Self::Contradicted => Failure::Broken("its samples contradict its index".to_owned()),
+        }
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
 /// The coded samples a plan feeds, without those the frame does not depend on. They are read while the first decoder works on
 /// them already, and kept for another.
 pub(super) struct Samples<'a> {
@@ -27,11 +42,24 @@ pub(super) struct Samples<'a> {
     plan: &'a Plan,
     fed: Vec<Fed>,
     read: bool,
+    contradicted: bool,
+}
+
+/// Why samples were not handed on.
+pub(super) enum Stop {
+    Failed(Failure),
+    /// They contradict the table.
+    Contradicted,
 }
 
 impl<'a> Samples<'a> {
     pub(super) fn new(table: &'a SampleTable, plan: &'a Plan) -> Self {
-        Self { table, plan, fed: Vec::with_capacity(plan.samples.len()), read: false }
+        Self { table, plan, fed: Vec::with_capacity(plan.samples.len()), read: false, contradicted: false }
+    }
+
+    /// Whether they were found to contradict the table they were planned with.
+    pub(super) fn contradicted(&self) -> bool {
+        self.contradicted
     }
 
     /// Hands them to `feed` in decode order.
@@ -43,7 +71,7 @@ impl<'a> Samples<'a> {
         self.fed.clear();
         let (table, plan) = (self.table, self.plan);
         let due = due(table, plan.samples.start, &plan.tickets);
-        bodies(table, plan.samples.clone(), read, &mut |at, body, disposable| {
+        let handed_on = bodies(table, plan.samples.clone(), read, &mut |at, body, disposable| {
             let ticket = plan.tickets[at];
             // An empty sample repeats the picture before; there is nothing in it to decode.
             if body.is_empty() || disposable && ticket != plan.ticket() && disposable::sound(table, body) {
@@ -52,9 +80,10 @@ impl<'a> Samples<'a> {
             let fed = Fed { ticket, due: due[at], buffer: buffer(table, body) };
             feed(&fed);
             self.fed.push(fed);
-        })?;
-        self.read = true;
-        Ok(())
+        });
+        self.contradicted = matches!(handed_on, Err(Stop::Contradicted));
+        self.read = handed_on.is_ok();
+        handed_on.map_err(Stop::failure)
     }
 }
 
@@ -64,16 +93,18 @@ pub(super) fn bodies(
     samples: Range<usize>,
     read: Read<'_>,
     sink: &mut dyn FnMut(usize, &[u8], bool),
-) -> Result<(), Failure> {
+) -> Result<(), Stop> {
+    let first = samples.start;
     let samples = &table.samples[samples];
     let total: u64 = samples.iter().map(|sample| u64::from(sample.size)).sum();
     if total > MOST_BYTES {
-        return Err(Failure::Broken(format!("{total} bytes would have to be decoded for one frame")));
+        return Err(Stop::Failed(Failure::Broken(format!("{total} bytes would have to be decoded for one frame"))));
     }
     let spans: Vec<(u64, u64)> = samples.iter().map(|sample| (sample.offset, u64::from(sample.size))).collect();
     let judge = disposable::Judge::of(table);
     let mut bytes = Vec::new();
     let mut done = 0;
+    let mut contradicted = false;
     let mut hand_on = |bytes: &mut Vec<u8>, complete: bool| {
         if !complete && judge.needs_all() {
             return;
@@ -88,7 +119,10 @@ pub(super) fn bodies(
             })
             .collect();
         for (body, disposable) in bodies.iter().zip(judge.disposable(&bodies)) {
-            sink(done, body, disposable);
+            contradicted |= table.miscounts(first + done, body);
+            if !contradicted {
+                sink(done, body, disposable);
+            }
             done += 1;
         }
         bytes.drain(..start);
@@ -97,10 +131,13 @@ pub(super) fn bodies(
         bytes.extend_from_slice(piece);
         hand_on(&mut bytes, false);
     })
-    .map_err(|e| Failure::Broken(e.to_string()))?;
+    .map_err(|e| Stop::Failed(Failure::Broken(e.to_string())))?;
     hand_on(&mut bytes, true);
+    if contradicted {
+        return Err(Stop::Contradicted);
+    }
     if done < samples.len() {
-        return Err(Failure::Broken("the file ends before the frame's samples: it is truncated".to_owned()));
+        return Err(Stop::Failed(Failure::Broken("the file ends before the frame's samples: it is truncated".to_owned())));
     }
     Ok(())
 }

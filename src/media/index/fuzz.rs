@@ -2,7 +2,7 @@
 
 use super::super::source::Source;
 use super::blob::seal;
-use super::{Found, SampleTable, read};
+use super::{Found, SampleTable, read, read_closely};
 
 /// How many frames of a table are planned.
 const LOOKED_AT: usize = 16;
@@ -10,10 +10,12 @@ const LOOKED_AT: usize = 16;
 /// Whatever the bytes are, they are read or refused; and what a table promises holds for every frame.
 #[doc(hidden)]
 pub fn fuzz_index(bytes: &[u8]) {
-    let Ok(Found::Table(table)) = read(&mut Source::memory(bytes.to_vec())) else { return };
-    assert!(table.samples.len() <= bytes.len(), "more samples than bytes");
-    hold(&table);
-    assert_eq!(SampleTable::from_bytes(&table.to_bytes()).as_ref(), Some(&*table));
+    for reader in [read, read_closely] {
+        let Ok(Found::Table(table)) = reader(&mut Source::memory(bytes.to_vec())) else { return };
+        assert!(table.samples.len() <= bytes.len(), "more samples than bytes");
+        hold(&table);
+        assert_eq!(SampleTable::from_bytes(&table.to_bytes()).as_ref(), Some(&*table));
+    }
 }
 
 /// Whatever a cached table was turned into, it is a table that can be planned with, or none.

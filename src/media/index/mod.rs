@@ -5,12 +5,13 @@
 
 mod blob;
 mod fuzz;
+mod hidden;
 mod matroska;
 mod mp4;
 mod order;
+mod packet;
 mod sniff;
 mod table;
-mod vpx;
 mod window;
 
 #[doc(hidden)]
@@ -68,14 +69,32 @@ const INDEX_LIMIT: u64 = 64 << 20;
 /// No table has more entries: eighteen hours at sixty frames a second.
 const SAMPLE_LIMIT: u64 = 4_000_000;
 
+/// How closely a file is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Care {
+    /// What the container says counts, except where a look at the samples costs little.
+    Usual,
+    /// The container was found wrong: what the samples' own bytes say counts, though all of them must be read for it.
+    Close,
+}
+
 /// Reads what the file is and, for a video in MP4, MOV, Matroska or WebM, its sample table.
 pub fn read(source: &mut Source) -> Result<Found, IndexError> {
+    read_with(source, Care::Usual)
+}
+
+/// As [`read`], from every sample's own bytes: for a file whose samples contradict the table that [`read`] made of it.
+pub fn read_closely(source: &mut Source) -> Result<Found, IndexError> {
+    read_with(source, Care::Close)
+}
+
+fn read_with(source: &mut Source, care: Care) -> Result<Found, IndexError> {
     let head = source.read(0, HEAD)?;
     if let Some(kind) = StillKind::of(&head) {
         return Ok(Found::Still(kind));
     }
     if mp4::recognises(&head) {
-        return mp4::read(&mut Window::new(source, head));
+        return mp4::read(&mut Window::new(source, head), care);
     }
     if matroska::recognises(&head) {
         return matroska::read(&mut Window::new(source, head));

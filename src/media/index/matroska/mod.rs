@@ -10,8 +10,9 @@ use self::block::Lacing;
 use self::ebml::{HEADER_LIMIT, Header, header, unsigned, unsigned_child};
 use self::tracks::Track;
 use super::order::presentation;
+use super::packet;
 use super::window::Window;
-use super::{Codec, Edit, Found, INDEX_LIMIT, IndexError, Sample, SampleTable, limit, vpx};
+use super::{Codec, Edit, Found, INDEX_LIMIT, IndexError, Sample, SampleTable, limit};
 
 const SEGMENT: u32 = 0x1853_8067;
 const INFO: u32 = 0x1549_a966;
@@ -203,16 +204,23 @@ impl Walk<'_, '_> {
 
     /// How many pictures a frame shows.
     fn shown(&mut self, at: u64, size: u64, track: &Track, codec: Codec) -> Result<usize, IndexError> {
-        let looked_at = match codec {
-            Codec::Vp8 => size.min(1),
-            Codec::Vp9 => size,
-            _ => return Ok(1),
-        };
-        let packet = self.held(at, looked_at)?;
-        if track.prefix.is_empty() {
-            return Ok(vpx::shown(codec, packet));
+        if !codec.hides() {
+            return Ok(1);
         }
-        Ok(vpx::shown(codec, &[&track.prefix, packet].concat()))
+        let whole = size + track.prefix.len() as u64;
+        let mut looked_at = size.min(packet::HEAD as u64);
+        loop {
+            let head = self.held(at, looked_at)?;
+            let shown = if track.prefix.is_empty() {
+                packet::shown(codec, track.codec_data.as_deref(), head, whole)
+            } else {
+                packet::shown(codec, track.codec_data.as_deref(), &[&track.prefix, head].concat(), whole)
+            };
+            match shown {
+                None if looked_at < size => looked_at = size,
+                shown => return Ok(shown.unwrap_or(1)),
+            }
+        }
     }
 
     /// The header of the element at the walk's place, which moves on to the element's body.

@@ -14,7 +14,7 @@ use self::fragments::{Defaults, Fragments};
 use self::track::{Movie, RawEdit, Track};
 use super::order::{Stretch, edited, presentation};
 use super::window::Window;
-use super::{Found, INDEX_LIMIT, IndexError, Sample, SampleTable};
+use super::{Care, Edit, Found, INDEX_LIMIT, IndexError, Sample, SampleTable, hidden};
 
 /// Files up to this size are read whole rather than in steps.
 const SMALL_FILE: u64 = 8 << 20;
@@ -37,7 +37,7 @@ pub(super) fn recognises(head: &[u8]) -> bool {
 }
 
 /// Reads a movie's sample table.
-pub(super) fn read(window: &mut Window<'_>) -> Result<Found, IndexError> {
+pub(super) fn read(window: &mut Window<'_>, care: Care) -> Result<Found, IndexError> {
     let Some((moov, mut at)) = find_moov(window)? else {
         return Err(broken("there is no movie header (moov): the recording was not finished, or the file is cut short"));
     };
@@ -79,6 +79,11 @@ pub(super) fn read(window: &mut Window<'_>) -> Result<Found, IndexError> {
     // Edit lists speak of the movie header's samples; fragments are shown whole.
     shown.extend(presentation(codec, &samples[in_header..], in_header));
     super::limit(shown.len() as u64, u64::MAX, "mp4")?;
+    let pictures = hidden::count(window, (codec, track.entry.codec_data.as_deref()), &samples, care)?;
+    if pictures.twofold {
+        return Ok(sequential("samples hold several pictures"));
+    }
+    let edits = without(&pictures.hidden, &mut shown, edits);
     let Track { turn, timescale, entry, .. } = track;
     Ok(Found::Table(Box::new(SampleTable {
         container: "mp4",
@@ -179,6 +184,16 @@ fn stretches(track: &Track<'_>, movie: &Movie) -> Vec<Stretch> {
         stretches.push(Stretch { start: i64::MIN, end: None, origin: begins.saturating_neg() });
     }
     stretches
+}
+
+/// Takes the hidden samples out of `shown`; the edits then begin with earlier frames.
+fn without(hidden: &[bool], shown: &mut Vec<u32>, mut edits: Vec<Edit>) -> Vec<Edit> {
+    let is_hidden = |at: &u32| hidden.get(*at as usize).copied().unwrap_or(false);
+    for edit in &mut edits {
+        edit.first -= shown[..edit.first as usize].iter().filter(|at| is_hidden(at)).count() as u32;
+    }
+    shown.retain(|at| !is_hidden(at));
+    edits
 }
 
 fn sequential(why: impl Into<String>) -> Found {

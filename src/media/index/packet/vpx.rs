@@ -1,16 +1,13 @@
 //! How many pictures a VP8 or VP9 packet shows: encoders hide reference frames in the stream.
 
-use super::Codec;
+/// RFC 6386, 9.1: the frame tag's `show_frame` bit.
+pub(super) fn vp8(packet: &[u8]) -> usize {
+    packet.first().map_or(0, |tag| usize::from(tag >> 4 & 1))
+}
 
-/// Pictures that come out of `packet`; 1 for every other codec, whose containers store one picture to a sample.
-pub(super) fn shown(codec: Codec, packet: &[u8]) -> usize {
-    match codec {
-        // RFC 6386, 9.1: the frame tag's show_frame bit.
-        Codec::Vp8 => packet.first().map_or(0, |tag| usize::from(tag >> 4 & 1)),
-        Codec::Vp9 => superframe(packet)
-            .map_or_else(|| usize::from(vp9_shows(packet)), |frames| frames.into_iter().filter(|frame| vp9_shows(frame)).count()),
-        _ => 1,
-    }
+/// Pictures that come out of a whole packet.
+pub(super) fn vp9(packet: &[u8]) -> usize {
+    superframe(packet).map_or_else(|| usize::from(vp9_shows(packet)), |frames| frames.into_iter().filter(|frame| vp9_shows(frame)).count())
 }
 
 /// The uncompressed header's `show_existing_frame` and `show_frame` (VP9 bitstream specification, 6.2).
@@ -56,27 +53,26 @@ mod tests {
     #[test]
     fn hidden_frames_show_nothing() {
         // Marker 2, profile 0, not existing, key frame, shown or not.
-        assert_eq!(shown(Codec::Vp9, &[0b1000_0010, 0x49]), 1);
-        assert_eq!(shown(Codec::Vp9, &[0b1000_0000, 0x49]), 0);
+        assert_eq!(vp9(&[0b1000_0010, 0x49]), 1);
+        assert_eq!(vp9(&[0b1000_0000, 0x49]), 0);
         // Profile 2 (bits 10 swapped in the stream) and 3, which is longer by a bit.
-        assert_eq!(shown(Codec::Vp9, &[0b1001_0010, 0x49]), 1);
-        assert_eq!(shown(Codec::Vp9, &[0b1011_0001, 0x49]), 1);
-        assert_eq!(shown(Codec::Vp9, &[0b1011_0000, 0x49]), 0);
+        assert_eq!(vp9(&[0b1001_0010, 0x49]), 1);
+        assert_eq!(vp9(&[0b1011_0001, 0x49]), 1);
+        assert_eq!(vp9(&[0b1011_0000, 0x49]), 0);
         // An existing frame is shown.
-        assert_eq!(shown(Codec::Vp9, &[0b1000_1000]), 1);
-        assert_eq!(shown(Codec::Vp8, &[0x10, 0, 0]), 1);
-        assert_eq!(shown(Codec::Vp8, &[0x00, 0, 0]), 0);
-        assert_eq!(shown(Codec::Av1, &[]), 1);
+        assert_eq!(vp9(&[0b1000_1000]), 1);
+        assert_eq!(vp8(&[0x10, 0, 0]), 1);
+        assert_eq!(vp8(&[0x00, 0, 0]), 0);
     }
 
     #[test]
     fn a_superframe_shows_what_its_frames_show() {
         let (hidden, visible) = ([0b1000_0100, 1, 2], [0b1000_0110, 1]);
         let packet = [&hidden[..], &visible, &[0b1100_0001, 3, 2, 0b1100_0001]].concat();
-        assert_eq!(shown(Codec::Vp9, &packet), 1);
+        assert_eq!(vp9(&packet), 1);
         let both = [&visible[..], &visible, &[0b1100_0001, 2, 2, 0b1100_0001]].concat();
-        assert_eq!(shown(Codec::Vp9, &both), 2);
+        assert_eq!(vp9(&both), 2);
         // An index that does not fit is none.
-        assert_eq!(shown(Codec::Vp9, &[0b1000_0010, 0b1100_0001, 200, 2, 0b1100_0001]), 1);
+        assert_eq!(vp9(&[0b1000_0010, 0b1100_0001, 200, 2, 0b1100_0001]), 1);
     }
 }

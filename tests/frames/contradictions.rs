@@ -1,0 +1,127 @@
+//! Containers that say something else of their samples than the samples themselves: the picture is right, or the error clear.
+
+use std::path::{Path, PathBuf};
+
+use edgelabel::media::{Error, Media};
+
+use super::build::{Packet, matroska, mp4, packets};
+use super::{clip, media, soon, whole};
+
+fn written(dir: &Path, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = dir.join(name);
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+/// Every frame shows itself, whichever is asked for first, and there are `count` of them.
+fn all_right(media: &Media, path: &Path, count: u64) {
+    for frame in (0..count).rev() {
+        let got = media.frame_of_file(path, &whole(frame), &soon()).unwrap_or_else(|error| panic!("{} {frame}: {error}", path.display()));
+        assert_eq!(clip::shown(&got.pictures[0].bytes), frame, "{}", path.display());
+    }
+    let beyond = media.frame_of_file(path, &whole(count), &soon()).unwrap_err();
+    assert!(matches!(beyond, Error::FrameOutOfRange { count: found, .. } if found == count), "{}: {beyond}", path.display());
+}
+
+/// Packets of which each is split by `parts`; the last part keeps the timestamp, those before it are a millisecond early each.
+fn split(packets: &[Packet], parts: impl Fn(&[u8]) -> Vec<Vec<u8>>) -> Vec<Packet> {
+    let split_one = |packet: &Packet| {
+        let parts = parts(&packet.bytes);
+        let last = parts.len() as i64 - 1;
+        (0..).zip(parts).map(|(at, bytes)| Packet { bytes, pts: packet.pts + at - last, sync: packet.sync && at == 0 }).collect::<Vec<_>>()
+    };
+    packets.iter().flat_map(split_one).collect()
+}
+
+/// The frames of a VP9 superframe.
+fn vp9_frames(packet: &[u8]) -> Vec<Vec<u8>> {
+    let marker = *packet.last().unwrap();
+    if marker >> 5 != 6 {
+        return vec![packet.to_vec()];
+    }
+    let (width, count) = (usize::from(marker >> 3 & 3) + 1, usize::from(marker & 7) + 1);
+    let index = &packet[packet.len() - 1 - width * count..packet.len() - 1];
+    let mut rest = packet;
+    let mut frames = Vec::new();
+    for size in index.chunks(width) {
+        let size = size.iter().rev().fold(0, |sum, &byte| sum << 8 | usize::from(byte));
+        frames.push(rest[..size].to_vec());
+        rest = &rest[size..];
+    }
+    frames
+}
+
+/// The frames of an AV1 temporal unit, each with what stands before it. All OBUs have sizes.
+fn av1_frames(unit: &[u8]) -> Vec<Vec<u8>> {
+    let mut frames = vec![Vec::new()];
+    let mut rest = unit;
+    while !rest.is_empty() {
+        let (mut size, mut at) = (0, 1);
+        loop {
+            size |= usize::from(rest[at] & 0x7f) << (7 * (at - 1));
+            at += 1;
+            if rest[at - 1] & 0x80 == 0 {
+                break;
+            }
+        }
+        assert_eq!(rest[0] & 0x86, 0x02, "an OBU of another form");
+        let is_frame = [3, 6].contains(&(rest[0] >> 3 & 15));
+        frames.last_mut().unwrap().extend_from_slice(&rest[..at + size]);
+        rest = &rest[at + size..];
+        if is_frame && !rest.is_empty() {
+            frames.push(Vec::new());
+        }
+    }
+    frames
+}
+
+/// Puts the samples of an MP4 40 ms apart, as a writer does that takes each for a picture.
+fn in_step(packets: &[Packet]) -> Vec<Packet> {
+    (0..).zip(packets).map(|(at, packet)| Packet { pts: 40 * at, ..packet.clone() }).collect()
+}
+
+#[test]
+fn hidden_frames_that_are_samples_of_their_own_are_not_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let media = media(dir.path());
+    let vp9 = "vp9enc keyframe-max-dist=20 auto-alt-ref=true lag-in-frames=12 arnr-maxframes=3 deadline=1 cpu-used=4 ! webmmux";
+    let av1 = "av1enc keyframe-max-dist=20 lag-in-frames=12 cpu-used=8 ! av1parse ! matroskamux";
+    let kinds = [("vp9", vp9, "V_VP9", vp9_frames as fn(&[u8]) -> Vec<Vec<u8>>), ("av1", av1, "V_AV1", av1_frames)];
+    for (codec, pipeline, name, frames) in kinds {
+        let (packets, data) = packets(&clip::make(dir.path(), codec, 44, pipeline));
+        assert_eq!(packets.len(), 44, "{codec}");
+        let parts = split(&packets, frames);
+        assert!(parts.len() > packets.len() + 2, "{codec} hides {} frames", parts.len() - packets.len());
+        all_right(&media, &written(dir.path(), &format!("{codec}.mkv"), &matroska(name, &data, &parts)), 44);
+        let (entry, config) = if codec == "vp9" { (b"vp09", b"vpcC") } else { (b"av01", b"av1C") };
+        all_right(&media, &written(dir.path(), &format!("{codec}.mp4"), &mp4(entry, config, &data, &in_step(&parts))), 44);
+    }
+}
+
+#[test]
+fn hidden_frames_far_behind_the_beginning_are_found_with_the_frame() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipeline = "av1enc keyframe-max-dist=20 lag-in-frames=12 cpu-used=8 ! av1parse ! matroskamux";
+    let (mut packets, data) = packets(&clip::make(dir.path(), "av1", 44, pipeline));
+    // A padding OBU of 160,000 bytes: what is read at the beginning ends with it.
+    packets[1].bytes.extend([0x7a, 0x80, 0xe2, 0x09].into_iter().chain(std::iter::repeat_n(0x55, 160_000)));
+    let parts = [&packets[..20], &split(&packets[20..], av1_frames)].concat();
+    assert!(parts.len() > 44);
+    let path = written(dir.path(), "av1.mp4", &mp4(b"av01", b"av1C", &data, &in_step(&parts)));
+    let media = media(dir.path());
+    let got = media.frame_of_file(&path, &whole(38), &soon()).unwrap();
+    assert_eq!(clip::shown(&got.pictures[0].bytes), 38);
+}
+
+#[test]
+fn samples_that_show_two_pictures_count_as_two() {
+    let dir = tempfile::tempdir().unwrap();
+    let media = media(dir.path());
+    let (vp9, data) = packets(&clip::make(dir.path(), "vp9", 30, "vp9enc keyframe-max-dist=20 lag-in-frames=0 deadline=1 ! webmmux"));
+    let size = |packet: &Packet| (packet.bytes.len() as u32).to_le_bytes();
+    let index = [&[0b1101_1001][..], &size(&vp9[4]), &size(&vp9[5]), &[0b1101_1001]].concat();
+    let both = Packet { bytes: [&vp9[4].bytes[..], &vp9[5].bytes, &index].concat(), ..vp9[4].clone() };
+    let joined = [&vp9[..4], &[both], &vp9[6..]].concat();
+    all_right(&media, &written(dir.path(), "vp9.mkv", &matroska("V_VP9", &data, &joined)), 30);
+    all_right(&media, &written(dir.path(), "vp9.mp4", &mp4(b"vp09", b"vpcC", &data, &in_step(&joined))), 30);
+}
