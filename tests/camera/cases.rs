@@ -194,7 +194,7 @@ fn a_kill_at_any_step_leaves_one_picture_with_one_answer() {
         let pressed = std::thread::spawn(move || ureq::post(url).send_empty().is_err());
         wait_for(&told, || bench.fixture.backend.count(step) > 0);
         bench.daemon.signal(Signal::KILL);
-        bench.daemon.wait_exit(Duration::from_secs(5));
+        bench.daemon.wait_exit(Duration::from_secs(20));
         assert!(pressed.join().unwrap(), "{told}");
         bench.fixture.backend.heal();
         bench.daemon.restart();

@@ -223,7 +223,7 @@ fn a_daemon_that_is_killed_at_any_step_goes_on_from_there() {
         let mut daemon: Daemon = setup.start();
         wait_for(&told, Duration::from_secs(30), || world.fixture.backend.count(step) > 0);
         daemon.signal(Signal::KILL);
-        daemon.wait_exit(Duration::from_secs(5));
+        daemon.wait_exit(Duration::from_secs(20));
         world.fixture.backend.heal();
         daemon.restart();
         wait_for(&told, Duration::from_secs(60), || pending(&daemon).is_empty());

@@ -140,7 +140,7 @@ fn a_journal_that_is_destroyed_under_the_running_daemon_is_replaced_by_a_new_one
 
     // The answer is in the new file, not merely in what the daemon remembers.
     daemon.signal(Signal::KILL);
-    daemon.wait_exit(Duration::from_secs(5));
+    daemon.wait_exit(Duration::from_secs(20));
     world.fixture.backend.heal();
     daemon.restart();
     daemon.wait_until("the late save", Duration::from_secs(30), || daemon.pending().is_empty());

@@ -152,7 +152,7 @@ impl<'a> Lane<'a> {
             self.daemon.signal(Signal::KILL);
             click.join().unwrap()
         });
-        self.daemon.wait_exit(Duration::from_secs(5));
+        self.daemon.wait_exit(Duration::from_secs(20));
         self.daemon.wait_until("the end of the decode workers", Duration::from_secs(10), || !children.iter().any(|child| is_alive(*child)));
         told
     }

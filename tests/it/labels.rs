@@ -114,7 +114,7 @@ fn a_daemon_that_is_killed_before_the_label_goes_on_from_there() {
         let mut daemon = setup.start();
         wait_for(&told, Duration::from_secs(60), || world.fixture.backend.count(step) > 0);
         daemon.signal(Signal::KILL);
-        daemon.wait_exit(Duration::from_secs(5));
+        daemon.wait_exit(Duration::from_secs(20));
         world.fixture.backend.heal();
         daemon.restart();
         labelled(&daemon, &world, &told);

@@ -44,7 +44,7 @@ fn an_answer_that_cannot_be_saved_is_202_listed_and_saved_when_encord_is_back() 
     assert_eq!((waiting[0]["state"].as_str(), waiting[0]["data"].as_str()), (Some("waiting"), Some(world.fixture.image.as_str())));
     world.fixture.backend.heal();
     wait_for("the late save", Duration::from_secs(30), || world.answers(&world.fixture.image, "Cls+Scen").len() == 1);
-    wait_for("the end of the waiting", Duration::from_secs(5), || pending(&daemon).is_empty());
+    wait_for("the end of the waiting", Duration::from_secs(20), || pending(&daemon).is_empty());
     assert_eq!(world.model.questions().len(), 1);
 }
 
@@ -55,7 +55,7 @@ fn an_answer_survives_the_death_of_the_daemon() {
     world.fixture.backend.fail(Call::SaveRow, Fault::ResetBefore, ALWAYS);
     assert_eq!(daemon.trigger("/", &world.fixture.project, &world.fixture.image, 0).status, 202);
     daemon.signal(Signal::KILL);
-    daemon.wait_exit(Duration::from_secs(5));
+    daemon.wait_exit(Duration::from_secs(20));
     world.fixture.backend.heal();
     daemon.restart();
     wait_for("the late save", Duration::from_secs(30), || world.answers(&world.fixture.image, "Cls+Scen").len() == 1);

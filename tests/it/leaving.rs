@@ -102,13 +102,14 @@ fn a_caller_who_leaves_before_the_model_is_asked_takes_the_trigger_along() {
 const LONG: Duration = Duration::from_secs(60);
 
 /// Within this a trigger that was left has ended: far less than any time-out that it could have met instead.
-const PROMPTLY: Duration = Duration::from_secs(8);
+const PROMPTLY: Duration = Duration::from_secs(20);
 
 #[track_caller]
 fn assert_abandoned(daemon: &Daemon, so_far: usize) {
     let ended = || daemon.metric("edgelabel_triggers_total", "outcome=\"abandoned\"") >= so_far as f64;
     daemon.wait_until("the end of the trigger", PROMPTLY, ended);
-    assert_eq!(daemon.status()["running"], 0);
+    // It is counted a moment before it gives its place up.
+    daemon.wait_until("its place", PROMPTLY, || daemon.status()["running"] == 0);
 }
 
 #[test]

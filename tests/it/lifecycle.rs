@@ -51,7 +51,7 @@ fn a_connection_that_has_sent_nothing_is_told_of_the_end_and_the_journal_is_in_o
         let in_flight = scope.spawn(|| daemon.trigger("/", &world.fixture.project, &world.fixture.image, 0));
         daemon.wait_until("the running trigger", Duration::from_secs(10), || daemon.status()["running"] == 1);
         daemon.signal(Signal::TERM);
-        daemon.wait_until("the drain", Duration::from_secs(5), || daemon.status()["state"] == "draining");
+        daemon.wait_until("the drain", Duration::from_secs(10), || daemon.status()["state"] == "draining");
         for connection in [&mut silent, &mut used] {
             connection.ask("/", &body).unwrap();
         }
@@ -63,7 +63,7 @@ fn a_connection_that_has_sent_nothing_is_told_of_the_end_and_the_journal_is_in_o
     });
     assert_eq!(first.status, 200, "{first:?}");
     // Nobody else is connected, so nothing is waited for.
-    assert_eq!(daemon.wait_exit(Duration::from_secs(3)).code(), Some(0));
+    assert_eq!(daemon.wait_exit(Duration::from_secs(20)).code(), Some(0));
     let wal = daemon.setup.folder().join("journal.db-wal");
     assert!(std::fs::metadata(wal).map_or(0, |facts| facts.len()) == 0, "the write-ahead log is merged");
 }
@@ -93,7 +93,7 @@ fn an_idle_connection_does_not_hold_up_the_end() {
     let mut daemon = world.setup().agent("/", "Scene description", "").start();
     let mut silent = Caller::connect(&daemon);
     daemon.signal(Signal::TERM);
-    assert_eq!(daemon.wait_exit(Duration::from_secs(3)).code(), Some(0));
+    assert_eq!(daemon.wait_exit(Duration::from_secs(20)).code(), Some(0));
     assert_eq!(silent.read_to_end(), "");
 }
 
