@@ -68,7 +68,7 @@ export class Box {
       this.config,
       `[server]
 listen = ["${LAN}:${PORT}", "127.0.0.1:${PORT}"]
-request_budget = "4s"
+request_budget = "8s"
 max_concurrent_triggers = 1
 max_waiting_triggers = 1
 webhook_secret_file = "webhook"

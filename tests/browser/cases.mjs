@@ -46,7 +46,7 @@ export function statuses({ project, image, video }) {
     case_("newer notification", 501, "update", { body: event, headers: { ...json, ...signature(event) } }),
     case_("model answers wrongly", 502, "model", { body: click(7, video) }, { before: [{ fail: "Model", status: 500, body: "boom" }] }),
     case_("media store answers wrongly", 502, "", { body: click(0, "image 2") }, { before: [{ fail: "Media", status: 404 }], fresh: true }),
-    case_("too many triggers wait", 503, "too many triggers", { body: click(8, video) }, { before: [{ thinking_ms: 1500 }], meanwhile: [click(9, video), click(10, video)] }),
-    case_("the budget runs out", 504, "", { body: click(11, video) }, { before: [{ thinking_ms: 6000 }] }),
+    case_("too many triggers wait", 503, "too many triggers", { body: click(8, video) }, { before: [{ thinking_ms: 3000 }], meanwhile: [click(9, video), click(10, video)] }),
+    case_("the budget runs out", 504, "", { body: click(11, video) }, { before: [{ thinking_ms: 12_000 }] }),
   ];
 }

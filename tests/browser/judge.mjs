@@ -4,7 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import { Box, HOST, Outside, PORT } from "./box.mjs";
 import { statuses } from "./cases.mjs";
-import { EDITOR, Station, Web, press } from "./stations.mjs";
+import { EDITOR, Station, Web, press, shown } from "./stations.mjs";
 import { statusPage } from "./status.mjs";
 
 const LATE = 40_000;
@@ -43,6 +43,14 @@ async function attempt(group, name, judge) {
   }
 }
 const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+/** Waits until it is so; a busy machine may take its time, and what does not come about is for the row to tell. */
+async function until(what, is) {
+  for (let tries = 0; tries < 200; tries++) {
+    if (await is()) return;
+    await sleep(100);
+  }
+  console.log(`      not ${what} after 20 s`);
+}
 const short = (seen) => (seen.error ? `${seen.error.replace("TypeError: ", "")} (${seen.reason})` : `${seen.status} ${seen.body.slice(0, 70) || "(empty)"}`);
 const isNull = (seen) => seen.status === 200 && seen.body === "null";
 
@@ -117,7 +125,10 @@ async function oneStatus(group, page, protocol, { name, status, says, sent, befo
     ([url, body]) => fetch(url, { method: "POST", headers: { "Content-Type": "application/json" }, body }).then((answer) => answer.status),
     [`https://${HOST}:${PORT}/`, body],
   ));
-  if (busy.length > 0) await sleep(500);
+  await until("busy", async () => {
+    const { running, waiting } = await box.status();
+    return running + waiting >= busy.length;
+  });
   const seen = await page.fetch(path, options);
   await Promise.all(busy);
   const spoken = { nothing: () => seen.body === "", null: () => seen.body === "null" }[says] ?? (() => isMessage(seen, says));
@@ -171,7 +182,7 @@ async function untrusted() {
   await attempt("trust", "without the box's authority", async () => {
     const seen = await page.fetch("/", TEST);
     row("trust", "without the box's authority", short(seen), seen.reason === "net::ERR_CERT_AUTHORITY_INVALID");
-    await sleep(300);
+    await until("told so in the log", () => box.says("does not trust this box's certificate"));
     row("trust", "the log says that a caller does not trust the box", "", box.says("does not trust this box's certificate"));
   });
   await station.close();
@@ -217,8 +228,9 @@ async function refusedAtThePrompt() {
   const station = await Station.open(folder, { ...trusting, seen: true });
   await attempt("network", "prompt: Block", async () => {
     const page = await station.page(EDITOR, { permit: false });
+    const windows = shown();
     const answer = page.fetch("/", TEST);
-    await sleep(2000);
+    await until("asking", () => shown() > windows);
     await press("Tab", "Tab", "Return");
     const seen = await answer;
     const state = await page.permission("local-network");
@@ -251,7 +263,7 @@ async function newCertificate() {
     const first = await page.fetch("/", TEST);
     const before = (await box.status()).certificate.sha256;
     box.command("cert", "renew");
-    await sleep(1500);
+    await until("at its new certificate", async () => (await box.status()).certificate.sha256 !== before);
     const fresh = await Station.open(folder, trusting);
     const second = await (await fresh.page(EDITOR)).fetch("/", TEST);
     const after = (await box.status()).certificate.sha256;

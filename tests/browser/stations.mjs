@@ -122,7 +122,7 @@ export class Page {
       [`https://${host}:${PORT}${path}`, { method: "POST", ...options }],
     );
     // The tools report a moment later than the script.
-    for (let tries = 0; tries < 40; tries++) {
+    for (let tries = 0; tries < 400; tries++) {
       seen.reason = this.exchanges.find((exchange) => exchange.failure)?.failure;
       seen.protocol = this.exchanges.find((exchange) => exchange.protocol)?.protocol;
       if (seen.error ? seen.reason : seen.protocol) break;
@@ -139,6 +139,16 @@ export class Page {
 
   permission(name) {
     return this.page.evaluate(async (name) => (await navigator.permissions.query({ name })).state, name);
+  }
+}
+
+/** How many windows are on the screen; the browser's own prompt is one. */
+export function shown() {
+  try {
+    return execFileSync("xdotool", ["search", "--onlyvisible", "--name", ".*"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim().split("\n").length;
+  } catch {
+    // That is how it says that there are none.
+    return 0;
   }
 }
 
