@@ -10,6 +10,7 @@ mod damage;
 mod hardware;
 mod kept;
 mod pictures;
+mod without_libav;
 mod workers;
 
 use std::path::Path;

@@ -10,7 +10,8 @@ use crate::media::worker::protocol::Failure;
 /// Software decoders of a codec, best first, and the package that brings the first.
 fn software(codec: &Codec) -> (&'static [&'static str], &'static str) {
     match codec {
-        Codec::H264 => (&["avdec_h264", "openh264dec"], "gstreamer1.0-libav"),
+        // Not openh264dec: it keeps the last picture to itself when the stream ends, and takes no interlaced ones.
+        Codec::H264 => (&["avdec_h264"], "gstreamer1.0-libav"),
         Codec::H265 => (&["avdec_h265", "libde265dec"], "gstreamer1.0-libav"),
         Codec::Vp8 => (&["avdec_vp8", "vp8dec"], "gstreamer1.0-plugins-good"),
         Codec::Vp9 => (&["avdec_vp9", "vp9dec"], "gstreamer1.0-plugins-good"),
@@ -29,12 +30,13 @@ pub(super) fn software_decoder(codec: &Codec) -> Result<&'static str, Failure> {
     names.iter().find(|name| exists(name)).copied().ok_or_else(|| no_decoder(codec.name(), package))
 }
 
-/// Parser that brings samples into the form decoders want, if this way of framing needs one.
-pub(super) fn parser(table: &SampleTable, hardware: bool) -> Result<Option<&'static str>, Failure> {
+/// Parser that brings samples into the form that `decoder` wants, if this way of framing needs one.
+pub(super) fn parser(table: &SampleTable, decoder: &str, hardware: bool) -> Result<Option<&'static str>, Failure> {
+    // libavcodec reads length-prefixed samples itself, as long as the parameter sets are in the header.
+    let prefixed = decoder.starts_with("avdec_");
     let (parser, needed) = match (&table.codec, table.stream_format) {
-        // libavcodec reads length-prefixed samples itself, as long as the parameter sets are in the header.
-        (Codec::H264, StreamFormat::Avc) => ("h264parse", hardware),
-        (Codec::H265, StreamFormat::Hvc1) => ("h265parse", hardware),
+        (Codec::H264, StreamFormat::Avc) => ("h264parse", !prefixed),
+        (Codec::H265, StreamFormat::Hvc1) => ("h265parse", !prefixed),
         (Codec::H264, _) => ("h264parse", true),
         (Codec::H265, _) => ("h265parse", true),
         (Codec::Av1, _) => ("av1parse", true),

@@ -145,7 +145,7 @@ enum Outcome {
 impl Kept {
     fn start(wanted: &Wanted<'_>, gop: &Gop, threads: usize) -> Result<Self, Failure> {
         let caps = elements::caps(wanted.table).ok_or_else(|| pipeline::internal("a size that no decoder takes"))?;
-        let parser = elements::parser(wanted.table, false)?;
+        let parser = elements::parser(wanted.table, wanted.decoder, false)?;
         damage::forget();
         let chain = Chain { caps: &caps, parser, decoder: wanted.decoder, download: None, threads: threads as i32, followed: false };
         Ok(Self {

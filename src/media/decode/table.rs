@@ -171,7 +171,7 @@ pub(super) fn decode(
 ) -> Result<gst::Sample, Failure> {
     let (table, plan) = (samples.table, samples.plan);
     let caps = elements::caps(table).ok_or_else(|| Failure::Unsupported(format!("{} in {}", table.codec.name(), table.container)))?;
-    let parser = elements::parser(table, hardware)?;
+    let parser = elements::parser(table, decoder, hardware)?;
     let chain = Chain { caps: &caps, parser, decoder, download: hardware::download(decoder), threads: 0, followed: false };
     damage::forget();
     let picture = pipeline::decode(&chain, &mut |feed| samples.each(read, feed), plan.ticket(), plan.nth, deadline)?;
