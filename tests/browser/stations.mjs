@@ -142,16 +142,6 @@ export class Page {
   }
 }
 
-/** How many windows are on the screen; the browser's own prompt is one. */
-export function shown() {
-  try {
-    return execFileSync("xdotool", ["search", "--onlyvisible", "--name", ".*"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim().split("\n").length;
-  } catch {
-    // That is how it says that there are none.
-    return 0;
-  }
-}
-
 /** Presses the keys of a person who reaches for a button of the browser's own prompt. */
 export async function press(...keys) {
   for (const key of keys) {
