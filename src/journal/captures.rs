@@ -217,6 +217,14 @@ impl Journal {
         })
     }
 
+    /// The same, and tries to hold it: its place in the order, and what came of that.
+    pub fn hold_next(&self, after: i64, delivered: bool) -> Result<Option<(i64, Hold)>, Error> {
+        match self.next_capture(after, delivered)? {
+            Some((number, id)) => self.hold(&id).map(|hold| Some((number, hold))),
+            None => Ok(None),
+        }
+    }
+
     /// One picture.
     pub fn capture(&self, id: &str) -> Result<Capture, Error> {
         self.with(|db| db.prepare_cached(&format!("SELECT {COLUMNS} FROM captures WHERE id = ?1"))?.query_row([id], read).optional())?

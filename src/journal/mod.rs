@@ -217,6 +217,12 @@ impl Settings {
         let when_full = WhenFull::DropOldest;
         Self { path, retry_max: Duration::from_secs(60), max_entries: 3, max_pictures: 3, max_picture_bytes: 3000, when_full }
     }
+
+    /// For tests whose subject is not the journal: room for more than they put in.
+    pub(crate) fn roomy(folder: &std::path::Path) -> Self {
+        let more = Self::small(folder.join("journal.db"));
+        Self { max_entries: 100, max_pictures: 100, max_picture_bytes: 1 << 20, when_full: WhenFull::Refuse, ..more }
+    }
 }
 
 #[cfg(test)]

@@ -24,11 +24,7 @@ pub fn start(
 fn pass(journal: &Journal, parties: &dyn Fn() -> (Encord, http::Client), labels: &Bell, bell: &Bell) -> bool {
     let mut place = 0;
     while !bell.is_over() {
-        let next = journal.next_capture(place, false).and_then(|found| match found {
-            Some((number, id)) => journal.hold(&id).map(|hold| Some((number, id, hold))),
-            None => Ok(None),
-        });
-        let (number, id, hold) = match next {
+        let (number, hold) = match journal.hold_next(place, false) {
             Ok(Some(found)) => found,
             Ok(None) => return true,
             Err(error) => {
@@ -45,6 +41,7 @@ fn pass(journal: &Journal, parties: &dyn Fn() -> (Encord, http::Client), labels:
                 if capture.state != State::Waiting {
                     continue;
                 }
+                let id = &capture.id;
                 let (encord, store) = parties();
                 // An end in the middle is no worse than a crash, and nobody waits for a large picture on a slow line.
                 let ending = bell.clone();

@@ -62,11 +62,7 @@ pub fn start(journal: Arc<Journal>, labeller: Arc<Labeller>) -> std::io::Result<
 fn pass(journal: &Journal, labeller: &Ask<'_>, bell: &Bell) -> bool {
     let (mut place, mut failed) = (0, Vec::new());
     while !bell.is_over() {
-        let next = journal.next_capture(place, true).and_then(|found| match found {
-            Some((number, id)) => journal.hold(&id).map(|hold| Some((number, hold))),
-            None => Ok(None),
-        });
-        let (number, hold) = match next {
+        let (number, hold) = match journal.hold_next(place, true) {
             Ok(Some(found)) => found,
             Ok(None) => break,
             Err(error) => {
@@ -160,7 +156,7 @@ mod tests {
     use super::*;
     use crate::encord::{Picture, Shelf};
     use crate::ids::ProjectHash;
-    use crate::journal::{Pending, Settings, WhenFull};
+    use crate::journal::{Pending, Settings};
 
     const DATA: &str = "038ed92d-dbe8-4991-a3aa-6ede35d6e62d";
 
@@ -171,14 +167,7 @@ mod tests {
     /// A journal with a delivered picture for each of these agents.
     fn delivered(agents: &[&str]) -> (Journal, Vec<String>, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
-        let journal = Journal::new(Settings {
-            path: folder.path().join("journal.db"),
-            retry_max: Duration::from_secs(60),
-            max_entries: 10,
-            max_pictures: 100,
-            max_picture_bytes: 1 << 20,
-            when_full: WhenFull::Refuse,
-        });
+        let journal = Journal::new(Settings::roomy(folder.path()));
         let shelf = Shelf { folder: DATA.parse().unwrap(), dataset: DATA.parse().unwrap() };
         let picture = Picture { jpeg: vec![0xff, 0xd8, 0xff], title: "gate.jpg".into(), metadata: serde_json::Map::new() };
         let put = |agent: &&str| {

@@ -2,7 +2,7 @@ use std::sync::atomic::AtomicUsize;
 
 use super::*;
 use crate::camera::{Eye, Format, FourCc, Shot};
-use crate::journal::{Rounds, Settings, WhenFull};
+use crate::journal::{Rounds, Settings};
 
 struct Bench {
     shutters: Shutters,
@@ -16,14 +16,7 @@ struct Bench {
 /// Cameras that look through `eye`, and a courier that only counts how often it is rung.
 fn bench(eye: impl Fn(&camera::Settings) -> Result<Shot, camera::Error> + Send + Sync + 'static) -> Bench {
     let folder = tempfile::tempdir().unwrap();
-    let journal = Arc::new(Journal::new(Settings {
-        path: folder.path().join("journal.db"),
-        retry_max: Duration::from_secs(60),
-        max_entries: 10,
-        max_pictures: 100,
-        max_picture_bytes: 1 << 20,
-        when_full: WhenFull::Refuse,
-    }));
+    let journal = Arc::new(Journal::new(Settings::roomy(folder.path())));
     let rung = Arc::<AtomicUsize>::default();
     let count = Arc::clone(&rung);
     let courier = Rounds::start("courier", Duration::from_secs(60), move |_| {
