@@ -1,10 +1,14 @@
-"""A camera of the kernel's own (vivid): seen, used, pulled out and put back."""
+"""A camera of the kernel's own (vivid): seen, used, pulled out and put back; its pictures labelled at Encord."""
 
-from box import Box, require
+import json
+import time
+
+from box import UNIT, Box, require
 
 PLUG = "modprobe vivid n_devs=1 node_types=0x1 && udevadm settle"
 UNPLUG = "modprobe -r vivid && udevadm settle"
 PICTURE = "/var/lib/edgelabel/camera.jpg"
+DROPIN = "/etc/edgelabel/conf.d/60-camera.toml"
 
 
 def take(user: str, device: str) -> str:
@@ -29,4 +33,66 @@ def takes_a_picture_and_knows_its_camera_again(box: Box):
     box.sh(PLUG)
     box.sh(take("edgelabel", node))
     box.sh(f"test -s {PICTURE} && rm {PICTURE}")
+    box.click_saved()
+
+
+def press(box: Box) -> tuple[int, dict]:
+    """Has the daemon take a picture, within its unit's walls."""
+    text = box.sh("curl -sS -X POST --max-time 200 -w '\\n%{http_code}' http://127.0.0.1:9464/camera/yard/capture").text
+    facts, status = text.rsplit("\n", 1)
+    return int(status), json.loads(facts)
+
+
+def labelled(box: Box):
+    """A picture that was delivered, and carries its answer; prints what it took."""
+    begin = time.monotonic()
+    status, facts = press(box)
+    told = f"{status} {facts}\n{box.journal(lines=15)}"
+    require(status == 200 and (facts["state"], facts["label"]) == ("delivered", "saved"), told)
+    require(box.outside.frames_answered(facts["data"]) == [0], told)
+    answers = box.outside.tell(row=facts["data"])["row"]["classification_answers"].values()
+    given = [one.get("answers") for answer in answers for one in answer["classifications"]]
+    require(given and all(given), f"{given}")
+    print(f"      {facts['width']}x{facts['height']}, {facts['bytes']} bytes: JPEG after {facts['milliseconds']} ms {facts['steps']}, labelled after {time.monotonic() - begin:.1f} s: {given}")
+
+
+def cameras(box: Box) -> dict:
+    return box.ready()["dependencies"].get("cameras", {})
+
+
+def takes_pictures_that_are_labelled_at_encord(box: Box):
+    """camera of the daemon: POST ends in a labelled item; pulled out it is degraded, put back it works; doctor lists the devices"""
+    box.sh(f"{PLUG} && usermod -aG video edgelabel")
+    found = json.loads(box.sh("runuser -u edgelabel -- edgelabel capture --json").text)
+    device = next(camera["stable"][0] if camera["stable"] else camera["path"] for camera in found if camera["driver"] == "vivid")
+    out = box.outside
+    box.sh(
+        f"cat >{DROPIN} <<'END'\n[[camera]]\nname = \"yard\"\ndevice = \"{device}\"\nfolder = \"{out.folder}\"\ndataset = \"{out.dataset}\"\n"
+        f"agent = \"/\"\nproject = \"{out.project}\"\nEND\nsystemctl reload {UNIT}"
+    )  # fmt: skip
+    box.wait("curl -sS http://127.0.0.1:9464/ready | grep -q '\"cameras\":{\"status\":\"ok\"'", 60)
+    labelled(box)
+
+    box.sh(UNPLUG)
+    away = cameras(box)
+    require(away.get("status") == "degraded" and away["since"] > 0 and "yard: camera" in away["reason"] and "is not there" in away["reason"], f"{away}")
+    box.sh("curl -sSf -o /dev/null http://127.0.0.1:9464/ready")
+    status, facts = press(box)
+    require(status == 502 and "is not there" in facts["error"], f"{status} {facts}")
+    print(f"      pulled out: {away['reason']}")
+
+    box.sh(PLUG)
+    require(cameras(box)["status"] == "ok", f"{cameras(box)}")
+    labelled(box)
+    metrics = box.metrics()
+    for outcome, count in (("taken", 2), ("missing", 1)):
+        require(f'edgelabel_camera_pictures_total{{camera="yard",outcome="{outcome}"}} {count}\n' in metrics, f"{outcome}:\n{metrics}")
+
+    report = json.loads(box.sh("runuser -u edgelabel -- edgelabel doctor --offline --json 2>/dev/null", patience=400, check=False).text)
+    table = [check for check in report["checks"] if check["name"].startswith(("V4L2", "camera "))]
+    for check in table:
+        print("      " + f"{check['status']:<8} {check['name']}: {check['detail']}".replace("\n", "\n               "))
+    yard = [check for check in table if check["name"] == "camera yard"]
+    require(len(yard) == 1 and yard[0]["status"] == "ok" and "last picture was taken at" in yard[0]["detail"], f"{table}")
+    box.sh(f"rm {DROPIN}; systemctl reload {UNIT}")
     box.click_saved()

@@ -19,6 +19,7 @@ class Outside:
         self.model = said["model_base_url"].replace("127.0.0.1", host)
         self.key = Path(said["ssh_key_file"])
         self.project, self.image, self.video = said["project"], said["image"], said["video"]
+        self.folder, self.dataset = said["folder"], said["dataset"]
 
     def tell(self, **command):
         self._process.stdin.write(json.dumps(command) + "\n")

@@ -35,6 +35,7 @@ CASES = [
     sandbox.hardened_as_told,
     sandbox.doctor_inside_the_unit,
     camera.takes_a_picture_and_knows_its_camera_again,
+    camera.takes_pictures_that_are_labelled_at_encord,
     sandbox.credentials_instead_of_files,
     sandbox.the_journal_has_fields_and_no_secret,
     sandbox.prometheus_reads_the_metrics,
