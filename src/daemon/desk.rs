@@ -20,6 +20,8 @@ pub(super) struct Desk {
     parts: RwLock<Arc<Parts>>,
     /// One reload at a time.
     reloading: Mutex<()>,
+    /// One note of tokens at a time.
+    tallying: Mutex<()>,
     journal: Arc<Journal>,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
@@ -32,6 +34,7 @@ impl Desk {
         Self {
             parts: RwLock::new(Arc::new(parts)),
             reloading: Mutex::default(),
+            tallying: Mutex::default(),
             journal,
             metrics,
             health,
@@ -165,12 +168,14 @@ impl Desk {
         self.health.note("journal", self.journal.remember(&episode).map_err(|error| error.to_string()));
     }
 
-    /// Writes down what capped models have used today; without a cap there is nothing to write.
+    /// Writes down what capped models have used since the last time, and learns what commands on this box have.
     fn keep_tokens(&self) {
-        let today = model::day(time::OffsetDateTime::now_utc());
-        for model in self.parts().models.stats().iter().filter(|model| model.daily_tokens > 0 && model.tokens_today > 0) {
-            if let Err(error) = self.journal.keep_tokens(today, &model.table, model.tokens_today) {
-                tracing::warn!(%error, "the tokens used today are not written down");
+        let _one_at_a_time = self.tallying.lock().unwrap_or_else(PoisonError::into_inner);
+        let (today, parts) = (model::day(time::OffsetDateTime::now_utc()), self.parts());
+        for (table, new) in parts.models.unnoted_tokens(today) {
+            match self.journal.add_tokens(today, table, new) {
+                Ok(total) => parts.models.tokens_noted(table, today, new, total),
+                Err(error) => tracing::warn!(%error, "the tokens used today are not written down"),
             }
         }
     }

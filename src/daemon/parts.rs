@@ -72,7 +72,7 @@ fn count_what_was_used(models: &Models, journal: &Journal) {
     }
     let today = model::day(time::OffsetDateTime::now_utc());
     match journal.tokens_of_day(today) {
-        Ok(used) => used.iter().for_each(|(table, tokens)| models.add_tokens_of_day(table, today, *tokens)),
+        Ok(used) => used.iter().for_each(|(table, tokens)| models.tokens_noted(table, today, 0, *tokens)),
         Err(error) => tracing::warn!(%error, "the tokens used today are not known; daily caps count from now on"),
     }
 }

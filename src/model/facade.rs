@@ -239,11 +239,17 @@ impl Models {
         self.endpoints.values().map(of).collect()
     }
 
-    /// Counts tokens that were used on UTC day `day` (see [`day`]) before this start towards the table's daily cap: for
-    /// whoever keeps [`Stats::tokens_today`] across restarts.
-    pub fn add_tokens_of_day(&self, table: &str, day: i64, tokens: u64) {
+    /// For whoever notes tokens across restarts, and for all programs of this box: those of a UTC day (see [`day`]) that are not noted
+    /// yet, by table, where there is a daily cap.
+    pub fn unnoted_tokens(&self, day: i64) -> Vec<(&str, u64)> {
+        let capped = self.endpoints.iter().filter(|(_, endpoint)| endpoint.settings.daily_tokens > 0);
+        capped.map(|(table, endpoint)| (table.as_str(), endpoint.meter.unnoted(day))).filter(|(_, tokens)| *tokens > 0).collect()
+    }
+
+    /// `new` tokens have been noted, which makes `total` of that day: those of others count towards the table's cap, too.
+    pub fn tokens_noted(&self, table: &str, day: i64, new: u64, total: u64) {
         if let Some(endpoint) = self.endpoints.get(table) {
-            endpoint.meter.add_today(day, tokens);
+            endpoint.meter.noted(day, new, total);
         }
     }
 

@@ -22,6 +22,8 @@ struct Day {
     /// Days since 1970.
     number: i64,
     tokens: u64,
+    /// So many of them are noted outside, where other programs of this box note theirs.
+    noted: u64,
 }
 
 impl Meter {
@@ -34,17 +36,32 @@ impl Meter {
     pub(super) fn tokens(&self, prompt: u64, answer: u64, now: OffsetDateTime) {
         self.prompt_tokens.fetch_add(prompt, Ordering::Relaxed);
         self.answer_tokens.fetch_add(answer, Ordering::Relaxed);
-        self.add_today(day(now), prompt.saturating_add(answer));
+        self.on(day(now), |today| today.tokens = today.tokens.saturating_add(prompt).saturating_add(answer));
     }
 
-    /// Adds to the count of a day; a day that is over does not count any more.
-    pub(super) fn add_today(&self, number: i64, tokens: u64) {
+    /// Tokens of a day that are not noted outside.
+    pub(super) fn unnoted(&self, number: i64) -> u64 {
+        let today = self.today.lock().unwrap_or_else(PoisonError::into_inner);
+        if today.number == number { today.tokens.saturating_sub(today.noted) } else { 0 }
+    }
+
+    /// `new` more tokens of a day are noted outside, where there are `total` now: what others have used counts here, too.
+    pub(super) fn noted(&self, number: i64, new: u64, total: u64) {
+        self.on(number, |today| {
+            let ours = today.noted.saturating_add(new);
+            today.tokens = today.tokens.saturating_add(total.saturating_sub(ours));
+            today.noted = total.max(ours);
+        });
+    }
+
+    /// Changes the count of a day; a day that is over does not count any more.
+    fn on(&self, number: i64, change: impl FnOnce(&mut Day)) {
         let mut today = self.today.lock().unwrap_or_else(PoisonError::into_inner);
         if number > today.number {
-            *today = Day { number, tokens: 0 };
+            *today = Day { number, ..Day::default() };
         }
         if number == today.number {
-            today.tokens = today.tokens.saturating_add(tokens);
+            change(&mut today);
         }
     }
 
@@ -88,5 +105,27 @@ mod tests {
         assert_eq!(meter.used_today(datetime!(2026-05-02 01:00 UTC)), 2);
         assert_eq!(meter.totals(), (BTreeMap::new(), 108, 21));
         assert_eq!(until_midnight(datetime!(2026-05-01 23:59:00 UTC)), Duration::from_secs(60));
+    }
+
+    #[test]
+    fn what_others_have_used_counts_once_and_what_is_noted_is_not_noted_again() {
+        let (meter, noon) = (Meter::default(), datetime!(2026-05-01 12:00 UTC));
+        let today = day(noon);
+        // As at the start.
+        meter.noted(today, 0, 70);
+        assert_eq!((meter.used_today(noon), meter.unnoted(today)), (70, 0));
+        meter.tokens(4, 1, noon);
+        assert_eq!((meter.used_today(noon), meter.unnoted(today)), (75, 5));
+        // Meanwhile another program has used 10.
+        meter.noted(today, 5, 85);
+        assert_eq!((meter.used_today(noon), meter.unnoted(today)), (85, 0));
+        // Outside all was forgotten: nothing is taken back.
+        meter.tokens(3, 0, noon);
+        meter.noted(today, 3, 3);
+        assert_eq!((meter.used_today(noon), meter.unnoted(today)), (88, 0));
+        meter.noted(today - 1, 0, 1000);
+        assert_eq!((meter.used_today(noon), meter.unnoted(today + 1)), (88, 0));
+        meter.tokens(2, 0, noon + Duration::from_secs(86_400));
+        assert_eq!((meter.unnoted(today), meter.unnoted(today + 1)), (0, 2));
     }
 }

@@ -14,12 +14,13 @@ use crate::support::media::jpeg;
 use crate::support::model::StandIn;
 
 /// Each by its name.
-pub const ALL: [(&str, fn()); 6] = [
+pub const ALL: [(&str, fn()); 7] = [
     ("a_picture_on_demand_is_delivered_and_labelled", a_picture_on_demand_is_delivered_and_labelled),
     ("a_camera_that_is_pulled_out_is_told_and_works_again", a_camera_that_is_pulled_out_is_told_and_works_again),
     ("without_encord_a_picture_waits_and_is_labelled_later", without_encord_a_picture_waits_and_is_labelled_later),
     ("without_the_model_a_picture_is_delivered_and_labelled_later", without_the_model_a_picture_is_delivered_and_labelled_later),
     ("pictures_at_an_interval_are_labelled_once_each", pictures_at_an_interval_are_labelled_once_each),
+    ("what_a_command_has_used_counts_in_the_daemons_day", what_a_command_has_used_counts_in_the_daemons_day),
     ("a_kill_at_any_step_leaves_one_picture_with_one_answer", a_kill_at_any_step_leaves_one_picture_with_one_answer),
 ];
 
@@ -38,6 +39,7 @@ impl Bench {
         let (fixture, model) = (Fixture::new(), StandIn::start(0, None).unwrap());
         let setup =
             Setup::new(std::env::current_exe().unwrap(), &fixture.backend, &fixture.key, &model).set("journal", "retry_max", "\"1s\"");
+        let setup = setup.set("model", "daily_tokens", "1000000");
         let scene = setup.folder().join("scene.jpg");
         std::fs::write(&scene, jpeg(320, 240, [10, 200, 90])).unwrap();
         let Fixture { folder, dataset, project, .. } = &fixture;
@@ -183,6 +185,22 @@ fn pictures_at_an_interval_are_labelled_once_each() {
     wait_for("the last", || bench.waiting().is_empty());
     let (pictures, answers) = bench.there();
     assert_eq!((pictures, bench.model.questions().len()), (answers, answers), "{}", bench.daemon.log());
+}
+
+fn what_a_command_has_used_counts_in_the_daemons_day() {
+    let bench = Bench::new("");
+    let used = || {
+        let (metrics, name) = (bench.page("/metrics"), "edgelabel_model_tokens_today{");
+        let line = metrics.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+        line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    assert_eq!(bench.press().0, 200);
+    let once = used();
+    assert!(once > 0);
+    let mut command = bench.daemon.setup.command(&["capture", "gate", "--label", "--json", "--config"]);
+    assert!(command.arg(bench.daemon.setup.config_file()).output().unwrap().status.success());
+    assert_eq!(bench.press().0, 200);
+    assert_eq!((used(), bench.model.questions().len()), (3 * once, 3));
 }
 
 fn a_kill_at_any_step_leaves_one_picture_with_one_answer() {
