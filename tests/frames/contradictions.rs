@@ -125,3 +125,40 @@ fn samples_that_show_two_pictures_count_as_two() {
     all_right(&media, &written(dir.path(), "vp9.mkv", &matroska("V_VP9", &data, &joined)), 30);
     all_right(&media, &written(dir.path(), "vp9.mp4", &mp4(b"vp09", b"vpcC", &data, &in_step(&joined))), 30);
 }
+
+/// Called to begin with what `calls` says, by its number in decode order.
+fn called(packets: &[Packet], calls: impl Fn(usize) -> bool) -> Vec<Packet> {
+    packets.iter().enumerate().map(|(at, packet)| Packet { sync: calls(at), ..packet.clone() }).collect()
+}
+
+#[test]
+fn decoding_begins_where_the_samples_allow_it_whatever_the_container_calls_a_beginning() {
+    let dir = tempfile::tempdir().unwrap();
+    let media = media(dir.path());
+    let h264 = "x264enc bframes=3 b-pyramid=true key-int-max=16 ref=4 option-string=scenecut=60:min-keyint=14 ! mp4mux";
+    let clips = [
+        ("h264", h264, b"avc1", b"avcC", "V_MPEG4/ISO/AVC"),
+        ("h265", "x265enc key-int-max=16 option-string=bframes=3 ! h265parse ! mp4mux", b"hvc1", b"hvcC", "V_MPEGH/ISO/HEVC"),
+        ("vp9", "vp9enc keyframe-max-dist=16 lag-in-frames=0 deadline=1 ! webmmux", b"vp09", b"vpcC", "V_VP9"),
+        ("av1", "av1enc keyframe-max-dist=16 lag-in-frames=0 cpu-used=8 ! av1parse ! matroskamux", b"av01", b"av1C", "V_AV1"),
+    ];
+    for (codec, pipeline, entry, config, name) in clips {
+        let (packets, data) = packets(&clip::make(dir.path(), codec, 40, pipeline));
+        for (how, packets) in [
+            ("all", called(&packets, |_| true)),
+            ("some", called(&packets, |at| at % 5 == 3 || packets[at].sync)),
+            ("none", called(&packets, |_| false)),
+        ] {
+            all_right(&media, &written(dir.path(), &format!("{codec}-{how}.mp4"), &mp4(entry, config, &data, &packets)), 40);
+            all_right(&media, &written(dir.path(), &format!("{codec}-{how}.mkv"), &matroska(name, &data, &packets)), 40);
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_is_refreshed_bit_by_bit_is_decoded_from_its_beginning() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = clip::make(dir.path(), "refresh.mp4", 40, "x264enc intra-refresh=true bframes=0 key-int-max=12 ! mp4mux");
+    assert!(super::build::table(&path).samples[1..].iter().any(|sample| sample.sync), "the writer calls no other sample a beginning");
+    all_right(&media(dir.path()), &path, 40);
+}

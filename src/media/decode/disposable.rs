@@ -2,7 +2,8 @@
 //!
 //! Containers say so too (`sdtp`, sample flags), but writers get it wrong; a header that is wrong would break every player.
 
-use crate::media::index::{Codec, SampleTable, StreamFormat};
+use crate::media::index::packet::nal::{length_size, units};
+use crate::media::index::{Codec, SampleTable};
 
 /// Tells which samples of a table can be left out without harm to the others.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +18,7 @@ pub(super) enum Judge {
 
 impl Judge {
     pub(super) fn of(table: &SampleTable) -> Self {
-        match (table.codec, length_size(table)) {
+        match (table.codec, length_size(table.stream_format, table.codec_data.as_deref())) {
             (Codec::H264, Some(prefix)) => Self::H264(prefix),
             (Codec::H265, Some(prefix)) => Self::H265(prefix),
             _ => Self::None,
@@ -49,18 +50,8 @@ impl Judge {
 
 /// Whether the NAL units of a sample, if that is what it consists of, fill it exactly. One that was damaged rarely does.
 pub(super) fn sound(table: &SampleTable, sample: &[u8]) -> bool {
-    length_size(table).is_none_or(|prefix| units(sample, prefix).map(|unit| unit.len() + prefix).sum::<usize>() == sample.len())
-}
-
-/// Bytes of the length before each NAL unit, from avcC or hvcC.
-fn length_size(table: &SampleTable) -> Option<usize> {
-    let at = match table.stream_format {
-        StreamFormat::Avc | StreamFormat::Avc3 => 4,
-        StreamFormat::Hvc1 | StreamFormat::Hev1 => 21,
-        StreamFormat::ByteStream | StreamFormat::Frame => return None,
-    };
-    let byte = *table.codec_data.as_ref()?.get(at)?;
-    Some(usize::from(byte & 3) + 1)
+    length_size(table.stream_format, table.codec_data.as_deref())
+        .is_none_or(|prefix| units(sample, prefix).map(|unit| unit.len() + prefix).sum::<usize>() == sample.len())
 }
 
 /// `nal_ref_idc` is 0 in every slice (H.264, 7.4.1).
@@ -87,18 +78,6 @@ fn top_of(samples: &[&[u8]], prefix: usize) -> u8 {
 /// Type and `nuh_temporal_id_plus1` of the slices of an H.265 sample.
 fn slices(sample: &[u8], prefix: usize) -> impl Iterator<Item = (u8, u8)> {
     units(sample, prefix).filter(|unit| unit.len() >= 2).map(|unit| (unit[0] >> 1 & 63, unit[1] & 7)).filter(|(kind, _)| *kind < 32)
-}
-
-/// The NAL units of a sample; ends early where a length is wrong.
-fn units(sample: &[u8], prefix: usize) -> impl Iterator<Item = &[u8]> {
-    let mut rest = sample;
-    std::iter::from_fn(move || {
-        let (length, body) = rest.split_at_checked(prefix)?;
-        let length = length.iter().fold(0_usize, |sum, byte| sum << 8 | usize::from(*byte));
-        let (unit, after) = body.split_at_checked(length)?;
-        rest = after;
-        Some(unit)
-    })
 }
 
 #[cfg(test)]

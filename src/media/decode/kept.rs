@@ -180,7 +180,7 @@ impl Kept {
         let fed = AtomicBool::new(false);
         let running = &self.running;
         let mut feed = || {
-            let result = table::bodies(table, way.samples.clone(), read, &mut |at, body, disposable| {
+            let result = table::bodies(table, (way.samples.clone(), usize::MAX), read, &mut |at, body, disposable| {
                 let sample = way.samples.start + at;
                 layer = layer.max(judge.layer(body));
                 // What lies beyond the frame may be the next one that is asked for.

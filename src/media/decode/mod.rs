@@ -28,7 +28,7 @@ use gstreamer as gst;
 use self::kept::{Keeper, Wanted};
 use self::link::Link;
 use self::picture::{Display, Encoded, Rgb};
-use self::table::{Samples, Stop};
+use self::table::{Contradiction, Samples, Stop};
 use super::index::{self, Found, IndexError, SampleTable};
 use super::still::{self, StillError};
 use super::worker::protocol::{Candidate, Facts, Failure, FrameJob, FromWorker, Job, MAX_INDEX};
@@ -114,24 +114,14 @@ fn frame(link: &Link, job: &FrameJob, index: &[u8], keeper: &mut Keeper) -> Resu
     sandbox::limit_cpu(budget);
     let deadline = Deadline::after(budget);
     let clock = Clock::start(link);
-    let mut found = find(link, job, index)?;
+    let found = find(link, job, index)?;
     if !matches!(found, Found::Table(_)) {
         keeper.clear();
     }
     let index_ms = clock.lap(link);
     let clock = Clock::start(link);
-    if let Found::Table(table) = &found {
-        match from_table(link, job, table, keeper, &deadline) {
-            Err(Stop::Contradicted) => {
-                keeper.clear();
-                found = found_closely(link, job)?;
-            }
-            Err(Stop::Failed(failure)) => return Err(failure),
-            Ok((facts, picture)) => return finish(link, job, (index_ms, clock.lap(link)), facts, picture),
-        }
-    }
     let (facts, picture) = match found {
-        Found::Table(table) => from_table(link, job, &table, keeper, &deadline).map_err(Stop::failure)?,
+        Found::Table(table) => from_tables(link, job, table, keeper, &deadline)?,
         Found::Sequential { container, .. } => from_count(link, job, container, &deadline)?,
         Found::Still(_) => return from_still(link, job, index_ms),
         // GStreamer knows more kinds of files than are told apart here.
@@ -157,26 +147,49 @@ fn find(link: &Link, job: &FrameJob, index: &[u8]) -> Result<Found, Failure> {
         return Ok(Found::Table(Box::new(table)));
     }
     let found = index::read(&mut link.source(job.size)).map_err(unreadable)?;
-    keep(link, &found)?;
-    Ok(found)
-}
-
-/// What the item is, from all of its samples.
-fn found_closely(link: &Link, job: &FrameJob) -> Result<Found, Failure> {
-    let found = index::read_closely(&mut link.source(job.size)).map_err(unreadable)?;
-    keep(link, &found)?;
+    if let Found::Table(table) = &found {
+        keep(link, table)?;
+    }
     Ok(found)
 }
 
 /// Leaves a table with the daemon for a later job.
-fn keep(link: &Link, found: &Found) -> Result<(), Failure> {
-    if let Found::Table(table) = found {
-        let bytes = table.to_bytes();
-        if bytes.len() <= MAX_INDEX {
-            link.send(&FromWorker::Index, &bytes).map_err(|error| Failure::Internal(error.to_string()))?;
-        }
+fn keep(link: &Link, table: &SampleTable) -> Result<(), Failure> {
+    let bytes = table.to_bytes();
+    if bytes.len() <= MAX_INDEX {
+        link.send(&FromWorker::Index, &bytes).map_err(|error| Failure::Internal(error.to_string()))?;
     }
     Ok(())
+}
+
+/// The frame by a table, which is mended as long as its samples contradict it.
+fn from_tables(
+    link: &Link,
+    job: &FrameJob,
+    mut table: Box<SampleTable>,
+    keeper: &mut Keeper,
+    deadline: &Deadline,
+) -> Result<(Facts, Rgb), Failure> {
+    let mut closely = false;
+    loop {
+        let contradiction = match from_table(link, job, &table, keeper, deadline) {
+            Err(Stop::Contradicted(contradiction)) if !closely || contradiction != Contradiction::Count => contradiction,
+            made => return made.map_err(Stop::failure),
+        };
+        keeper.clear();
+        deadline.left().map_err(|_| Failure::Expired)?;
+        let mut source = link.source(job.size);
+        match contradiction {
+            Contradiction::Count => match index::read_closely(&mut source).map_err(unreadable)? {
+                Found::Table(true_one) => (table, closely) = (true_one, true),
+                Found::Sequential { container, .. } => return from_count(link, job, container, deadline),
+                Found::Still(_) | Found::Unknown { .. } => return Err(Stop::Contradicted(contradiction).failure()),
+            },
+            // Each time there are fewer such places, so this ends.
+            Contradiction::Beginning(at) => table.find_beginning(&mut source, at).map_err(unreadable)?,
+        }
+        keep(link, &table)?;
+    }
 }
 
 fn from_table(link: &Link, job: &FrameJob, table: &SampleTable, keeper: &mut Keeper, deadline: &Deadline) -> Result<(Facts, Rgb), Stop> {
@@ -203,10 +216,7 @@ fn from_table(link: &Link, job: &FrameJob, table: &SampleTable, keeper: &mut Kee
         picture::rgb(&sample, &display, job.max_pixels)
     };
     let choice = choice::first_that_works(link, job, &table.codec, deadline, &mut decode);
-    if choice.is_err() && samples.contradicted() {
-        return Err(Stop::Contradicted);
-    }
-    let choice = choice?;
+    let choice = choice.map_err(|failure| samples.contradiction().map_or(Stop::Failed(failure), Stop::Contradicted))?;
     let facts = Facts {
         pts_seconds: table.seconds(job.frame),
         decoder: format!("{} ({})", choice.candidate.family, choice.candidate.element),

@@ -24,7 +24,7 @@ impl Stop {
     pub(super) fn failure(self) -> Failure {
         match self {
             Self::Failed(failure) => failure,
-            Self::Contradicted => Failure::Broken("its samples contradict its index".to_owned()),
+            Self::Contradicted(_) => Failure::Broken("its samples contradict its index".to_owned()),
         }
     }
 }
@@ -42,24 +42,33 @@ pub(super) struct Samples<'a> {
     plan: &'a Plan,
     fed: Vec<Fed>,
     read: bool,
-    contradicted: bool,
+    contradiction: Option<Contradiction>,
+}
+
+/// How samples contradict the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Contradiction {
+    /// One of them shows nothing, or several pictures.
+    Count,
+    /// Decoding cannot begin with this one, though the table says so.
+    Beginning(usize),
 }
 
 /// Why samples were not handed on.
 pub(super) enum Stop {
     Failed(Failure),
     /// They contradict the table.
-    Contradicted,
+    Contradicted(Contradiction),
 }
 
 impl<'a> Samples<'a> {
     pub(super) fn new(table: &'a SampleTable, plan: &'a Plan) -> Self {
-        Self { table, plan, fed: Vec::with_capacity(plan.samples.len()), read: false, contradicted: false }
+        Self { table, plan, fed: Vec::with_capacity(plan.samples.len()), read: false, contradiction: None }
     }
 
     /// Whether they were found to contradict the table they were planned with.
-    pub(super) fn contradicted(&self) -> bool {
-        self.contradicted
+    pub(super) fn contradiction(&self) -> Option<Contradiction> {
+        self.contradiction
     }
 
     /// Hands them to `feed` in decode order.
@@ -71,7 +80,7 @@ impl<'a> Samples<'a> {
         self.fed.clear();
         let (table, plan) = (self.table, self.plan);
         let due = due(table, plan.samples.start, &plan.tickets);
-        let handed_on = bodies(table, plan.samples.clone(), read, &mut |at, body, disposable| {
+        let handed_on = bodies(table, (plan.samples.clone(), plan.target), read, &mut |at, body, disposable| {
             let ticket = plan.tickets[at];
             // An empty sample repeats the picture before; there is nothing in it to decode.
             if body.is_empty() || disposable && ticket != plan.ticket() && disposable::sound(table, body) {
@@ -81,16 +90,20 @@ impl<'a> Samples<'a> {
             feed(&fed);
             self.fed.push(fed);
         });
-        self.contradicted = matches!(handed_on, Err(Stop::Contradicted));
+        self.contradiction = match handed_on {
+            Err(Stop::Contradicted(contradiction)) => Some(contradiction),
+            _ => None,
+        };
         self.read = handed_on.is_ok();
         handed_on.map_err(Stop::failure)
     }
 }
 
-/// Hands on each of some samples as soon as it is there: its place among them, its bytes, and whether it is disposable.
+/// Hands on each of some samples, which are fed to show the sample behind them in the pair, as soon as it is there: its place
+/// among them, its bytes, and whether it is disposable.
 pub(super) fn bodies(
     table: &SampleTable,
-    samples: Range<usize>,
+    (samples, target): (Range<usize>, usize),
     read: Read<'_>,
     sink: &mut dyn FnMut(usize, &[u8], bool),
 ) -> Result<(), Stop> {
@@ -104,7 +117,7 @@ pub(super) fn bodies(
     let judge = disposable::Judge::of(table);
     let mut bytes = Vec::new();
     let mut done = 0;
-    let mut contradicted = false;
+    let mut contradiction = None;
     let mut hand_on = |bytes: &mut Vec<u8>, complete: bool| {
         if !complete && judge.needs_all() {
             return;
@@ -119,8 +132,9 @@ pub(super) fn bodies(
             })
             .collect();
         for (body, disposable) in bodies.iter().zip(judge.disposable(&bodies)) {
-            contradicted |= table.miscounts(first + done, body);
-            if !contradicted {
+            let at = first + done;
+            contradiction = contradiction.or_else(|| contradicts(table, at, body, (done == 0).then_some(target)));
+            if contradiction.is_none() {
                 sink(done, body, disposable);
             }
             done += 1;
@@ -133,13 +147,22 @@ pub(super) fn bodies(
     })
     .map_err(|e| Stop::Failed(Failure::Broken(e.to_string())))?;
     hand_on(&mut bytes, true);
-    if contradicted {
-        return Err(Stop::Contradicted);
+    if let Some(contradiction) = contradiction {
+        return Err(Stop::Contradicted(contradiction));
     }
     if done < samples.len() {
         return Err(Stop::Failed(Failure::Broken("the file ends before the frame's samples: it is truncated".to_owned())));
     }
     Ok(())
+}
+
+/// How a sample contradicts the table, if it does; for the first that is fed, the one that is to be shown is given.
+fn contradicts(table: &SampleTable, at: usize, body: &[u8], begun_for: Option<usize>) -> Option<Contradiction> {
+    if table.miscounts(at, body) {
+        return Some(Contradiction::Count);
+    }
+    let wrongly = begun_for.is_some_and(|target| table.samples[at].sync && table.begins_wrongly(at, body, target));
+    wrongly.then_some(Contradiction::Beginning(at))
 }
 
 /// A sample as decoders take it.

@@ -1,7 +1,8 @@
 //! Samples that show no picture, or several: only their own bytes say so.
 
+use super::packet::{self, Coding};
 use super::window::Window;
-use super::{Care, Codec, IndexError, Sample, SampleTable, packet};
+use super::{Care, IndexError, Sample, SampleTable};
 
 /// A table is believed when nothing of this many bytes behind its first sample contradicts it: encoders hide their first
 /// picture right behind the key frame.
@@ -21,21 +22,16 @@ pub(super) struct Pictures {
     pub(super) twofold: bool,
 }
 
-/// Counts what comes out of `samples`, of `codec` with its configuration. Most writers keep what is hidden in one sample with
+/// Counts what comes out of `samples`. Most writers keep what is hidden in one sample with
 /// what is shown, so that all samples are looked at only if the first, or the clock, show that it may be otherwise here.
-pub(super) fn count(
-    window: &mut Window<'_>,
-    codec: (Codec, Option<&[u8]>),
-    samples: &[Sample],
-    care: Care,
-) -> Result<Pictures, IndexError> {
-    if !codec.0.hides() {
+pub(super) fn count(window: &mut Window<'_>, coding: Coding<'_>, samples: &[Sample], care: Care) -> Result<Pictures, IndexError> {
+    if !coding.codec.hides() {
         return Ok(Pictures::default());
     }
     if care == Care::Usual && !at_one_time(samples) {
         let opening = opening(samples);
         let ahead = opening.iter().map(|sample| sample.size as usize).sum();
-        let odd = opening.iter().map(|sample| shown(window, codec, sample, ahead)).find(|shown| !matches!(shown, Ok(1)));
+        let odd = opening.iter().map(|sample| shown(window, coding, sample, ahead)).find(|shown| !matches!(shown, Ok(1)));
         match odd {
             None => return Ok(Pictures::default()),
             Some(Err(error)) => return Err(error),
@@ -44,7 +40,7 @@ pub(super) fn count(
     }
     let mut pictures = Pictures { hidden: Vec::with_capacity(samples.len()), twofold: false };
     for sample in samples {
-        let shown = shown(window, codec, sample, if sample.size > LARGE { packet::HEAD } else { STRIDE })?;
+        let shown = shown(window, coding, sample, if sample.size > LARGE { packet::HEAD } else { STRIDE })?;
         pictures.hidden.push(shown == 0);
         pictures.twofold |= shown > 1;
     }
@@ -58,7 +54,7 @@ impl SampleTable {
         if !self.codec.hides() || self.container == "matroska" || body.is_empty() {
             return false;
         }
-        match packet::shown(self.codec, self.codec_data.as_deref(), body, body.len() as u64) {
+        match self.coding().shown(body, body.len() as u64) {
             Some(0) => self.shown.contains(&(at as u32)),
             shown => shown.is_some_and(|shown| shown > 1),
         }
@@ -80,7 +76,7 @@ fn opening(samples: &[Sample]) -> &[Sample] {
 }
 
 /// How many pictures a sample shows; 1 where the file ends before it does, or where it is empty and never counted.
-fn shown(window: &mut Window<'_>, codec: (Codec, Option<&[u8]>), sample: &Sample, ahead: usize) -> Result<usize, IndexError> {
+fn shown(window: &mut Window<'_>, coding: Coding<'_>, sample: &Sample, ahead: usize) -> Result<usize, IndexError> {
     let size = sample.size as usize;
     let mut looked_at = size.min(packet::HEAD);
     loop {
@@ -88,7 +84,7 @@ fn shown(window: &mut Window<'_>, codec: (Codec, Option<&[u8]>), sample: &Sample
         if head.len() < looked_at || size == 0 {
             return Ok(1);
         }
-        match packet::shown(codec.0, codec.1, head, size as u64) {
+        match coding.shown(head, size as u64) {
             None if looked_at < size => looked_at = size,
             shown => return Ok(shown.unwrap_or(1)),
         }

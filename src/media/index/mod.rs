@@ -3,13 +3,14 @@
 //! Frame N is the N-th picture, from 0, in presentation order: edit lists applied, hidden frames not counted. That is what
 //! a browser shows, and what ffmpeg shows when it decodes the whole file from the start.
 
+mod beginnings;
 mod blob;
 mod fuzz;
 mod hidden;
 mod matroska;
 mod mp4;
 mod order;
-mod packet;
+pub(super) mod packet;
 mod sniff;
 mod table;
 mod window;

@@ -1,23 +1,38 @@
 //! From samples in decode order to frame numbers in presentation order.
 
-use super::{Codec, Edit, Sample};
+use super::{Codec, Edit, IndexError, Sample};
 
-/// The indexes of `samples` (of which the first has index `from`) in presentation order.
+/// After so many wrong ones nothing called a sync sample is believed to be one.
+const MOST_WRONG: usize = 16;
+
+/// The indexes of `samples` (of which the first has index `from`) in presentation order. `begins` says whether decoding can
+/// begin with a sample by its own bytes.
 ///
 /// Decoders show pictures by their order within a GOP, whatever the container's clock does between GOPs. So where the clock
-/// jumps back from one sync sample to the next (joined recordings), numbering goes on behind what came before.
-pub(super) fn presentation(codec: Codec, samples: &[Sample], from: usize) -> Vec<u32> {
+/// jumps back from one sync sample to the next (joined recordings), numbering goes on behind what came before. It also does
+/// where pictures that are none are called sync samples, which therefore are looked at.
+pub(super) fn presentation(
+    codec: Codec,
+    samples: &[Sample],
+    from: usize,
+    begins: &mut dyn FnMut(&Sample) -> Result<bool, IndexError>,
+) -> Result<Vec<u32>, IndexError> {
     let mut order: Vec<u32> = (from..from + samples.len()).map(|at| at as u32).collect();
     let shown = |&at: &u32| samples[at as usize - from].size > 0;
     if !codec.reorders() {
         order.retain(shown);
-        return order;
+        return Ok(order);
     }
     let mut begin = 0;
     let mut last_sync: Option<i64> = None;
+    let mut wrong = 0;
     let sort = |stretch: &mut [u32]| stretch.sort_by_key(|&at| samples[at as usize - from].pts);
     for (at, sample) in samples.iter().enumerate().filter(|(_, sample)| sample.sync) {
         if last_sync.is_some_and(|last| sample.pts < last) {
+            if wrong == MOST_WRONG || !begins(sample)? {
+                wrong = MOST_WRONG.min(wrong + 1);
+                continue;
+            }
             sort(&mut order[begin..at]);
             begin = at;
         }
@@ -26,7 +41,7 @@ pub(super) fn presentation(codec: Codec, samples: &[Sample], from: usize) -> Vec
     sort(&mut order[begin..]);
     // A sample without bytes shows nothing.
     order.retain(shown);
-    order
+    Ok(order)
 }
 
 /// A stretch of media that an edit list shows.

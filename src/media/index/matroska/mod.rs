@@ -10,9 +10,9 @@ use self::block::Lacing;
 use self::ebml::{HEADER_LIMIT, Header, header, unsigned, unsigned_child};
 use self::tracks::Track;
 use super::order::presentation;
-use super::packet;
+use super::packet::{self, Coding};
 use super::window::Window;
-use super::{Codec, Edit, Found, INDEX_LIMIT, IndexError, Sample, SampleTable, limit};
+use super::{Codec, Edit, Found, INDEX_LIMIT, IndexError, Sample, SampleTable, StreamFormat, beginnings, limit};
 
 const SEGMENT: u32 = 0x1853_8067;
 const INFO: u32 = 0x1549_a966;
@@ -57,8 +57,11 @@ pub(super) fn read(window: &mut Window<'_>) -> Result<Found, IndexError> {
     if walk.twofold {
         return Ok(sequential("packets hold several pictures"));
     }
-    let mut shown = presentation(codec, &walk.samples, 0);
-    shown.retain(|&at| !walk.hidden.get(at as usize).copied().unwrap_or(false));
+    let Walk { samples, hidden, .. } = walk;
+    let coding = Coding { codec, format: stream_format, data: track.codec_data.as_deref() };
+    let mut begins = |sample: &Sample| beginnings::may_begin(window, coding, &track.prefix, sample);
+    let mut shown = presentation(codec, &samples, 0, &mut begins)?;
+    shown.retain(|&at| !hidden.get(at as usize).copied().unwrap_or(false));
     Ok(Found::Table(Box::new(SampleTable {
         container: "matroska",
         codec,
@@ -71,7 +74,7 @@ pub(super) fn read(window: &mut Window<'_>) -> Result<Found, IndexError> {
         crop: track.crop,
         colour: track.colour,
         prefix: track.prefix,
-        samples: walk.samples,
+        samples,
         shown,
         timescale: NANOSECONDS,
         edits: vec![Edit { first: 0, origin: 0 }],
@@ -208,14 +211,12 @@ impl Walk<'_, '_> {
             return Ok(1);
         }
         let whole = size + track.prefix.len() as u64;
+        let coding = Coding { codec, format: StreamFormat::Frame, data: track.codec_data.as_deref() };
         let mut looked_at = size.min(packet::HEAD as u64);
         loop {
             let head = self.held(at, looked_at)?;
-            let shown = if track.prefix.is_empty() {
-                packet::shown(codec, track.codec_data.as_deref(), head, whole)
-            } else {
-                packet::shown(codec, track.codec_data.as_deref(), &[&track.prefix, head].concat(), whole)
-            };
+            let shown =
+                if track.prefix.is_empty() { coding.shown(head, whole) } else { coding.shown(&[&track.prefix, head].concat(), whole) };
             match shown {
                 None if looked_at < size => looked_at = size,
                 shown => return Ok(shown.unwrap_or(1)),

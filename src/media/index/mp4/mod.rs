@@ -14,7 +14,7 @@ use self::fragments::{Defaults, Fragments};
 use self::track::{Movie, RawEdit, Track};
 use super::order::{Stretch, edited, presentation};
 use super::window::Window;
-use super::{Care, Edit, Found, INDEX_LIMIT, IndexError, Sample, SampleTable, hidden};
+use super::{Care, Edit, Found, INDEX_LIMIT, IndexError, Sample, SampleTable, beginnings, hidden, packet};
 
 /// Files up to this size are read whole rather than in steps.
 const SMALL_FILE: u64 = 8 << 20;
@@ -55,6 +55,7 @@ pub(super) fn read(window: &mut Window<'_>, care: Care) -> Result<Found, IndexEr
         Coding::Protected => return Err(unsupported("the video is encrypted (DRM)")),
         Coding::Foreign(name) => return Ok(sequential(format!("its codec is {name}"))),
     };
+    let packets = packet::Coding { codec, format: stream_format, data: track.entry.codec_data.as_deref() };
     let descriptions_differ = child(track.stbl, b"stsd").is_some_and(|stsd| !entry::all_alike(stsd));
 
     let mut samples = if samples::count(track.stbl) > 0 { samples::read(track.stbl, window.size())? } else { Vec::new() };
@@ -74,12 +75,13 @@ pub(super) fn read(window: &mut Window<'_>, care: Care) -> Result<Found, IndexEr
     if stretches.len() as u64 * in_header as u64 > EDIT_LIMIT {
         return Ok(sequential(format!("its edit list has {} entries", stretches.len())));
     }
-    let order = presentation(codec, &samples[..in_header], 0);
+    let mut begins = |sample: &Sample| beginnings::may_begin(window, packets, &[], sample);
+    let order = presentation(codec, &samples[..in_header], 0, &mut begins)?;
     let (mut shown, edits) = edited(&order, &samples, &stretches);
     // Edit lists speak of the movie header's samples; fragments are shown whole.
-    shown.extend(presentation(codec, &samples[in_header..], in_header));
+    shown.extend(presentation(codec, &samples[in_header..], in_header, &mut begins)?);
     super::limit(shown.len() as u64, u64::MAX, "mp4")?;
-    let pictures = hidden::count(window, (codec, track.entry.codec_data.as_deref()), &samples, care)?;
+    let pictures = hidden::count(window, packets, &samples, care)?;
     if pictures.twofold {
         return Ok(sequential("samples hold several pictures"));
     }

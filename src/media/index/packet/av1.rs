@@ -51,6 +51,22 @@ pub(super) fn shown(codec_data: Option<&[u8]>, head: &[u8], size: u64) -> Option
     Some(shown)
 }
 
+/// Whether the first frame of a sample is a key frame that is shown; `None` where it is not there.
+pub(super) fn is_key(head: &[u8]) -> Option<bool> {
+    let (mut still, mut at) = (false, 0);
+    loop {
+        let obu = obu(head, at, u64::MAX)?;
+        match (obu.kind, obu.body.first()) {
+            (SEQUENCE_HEADER, _) => still = is_still(obu.body),
+            // Not an existing one, of type 0, and shown.
+            (FRAME_HEADER | FRAME, Some(first)) => return Some(still || first & 0b1111_0000 == 0b0001_0000),
+            (FRAME_HEADER | FRAME, None) => return None,
+            _ => {}
+        }
+        at = obu.end;
+    }
+}
+
 /// `show_existing_frame`, or else `show_frame` behind the two bits of the frame's type (5.9.2).
 fn shows(first: u8) -> bool {
     first & 0b1000_0000 != 0 || first & 0b0001_0000 != 0
@@ -125,6 +141,14 @@ mod tests {
         assert_eq!(all(&unit(&[(1, &[0x18]), (6, &[0, 1])])), Some(1));
         let still = [0x81, 0, 0, 0, 0x0a, 1, 0x18];
         assert_eq!(shown(Some(&still), &unit(&[(6, &[0, 1])]), 6), Some(1));
+    }
+
+    #[test]
+    fn a_key_frame_is_one_that_is_shown() {
+        let first = |first: u8| is_key(&unit(&[(1, &[0, 0]), (6, &[first])]));
+        assert_eq!([0x10, 0x00, 0x30, 0x90].map(first), [true, false, false, false].map(Some));
+        assert_eq!(is_key(&unit(&[(1, &[0x18]), (6, &[0])])), Some(true));
+        assert_eq!(is_key(&unit(&[(5, &[1])])), None);
     }
 
     #[test]

@@ -24,6 +24,13 @@ fn vp9_shows(frame: &[u8]) -> bool {
     existing || show
 }
 
+/// Whether the first frame of a VP9 packet is a key frame; `None` where it is not there.
+pub(super) fn is_key(head: &[u8]) -> Option<bool> {
+    let first = *head.first()?;
+    let (existing, inter) = if first >> 4 & 3 == 3 { (first & 0x04, first & 0x02) } else { (first & 0x08, first & 0x04) };
+    Some(existing == 0 && inter == 0)
+}
+
 /// The frames of a superframe (Annex B): sizes lie at the packet's end, between two equal marker bytes.
 fn superframe(packet: &[u8]) -> Option<Vec<&[u8]>> {
     let marker = *packet.last()?;
@@ -63,6 +70,16 @@ mod tests {
         assert_eq!(vp9(&[0b1000_1000]), 1);
         assert_eq!(vp8(&[0x10, 0, 0]), 1);
         assert_eq!(vp8(&[0x00, 0, 0]), 0);
+    }
+
+    #[test]
+    fn key_frames_say_so() {
+        // Profile 0 and 3, whose header is longer by a bit; then an existing frame.
+        assert_eq!(
+            [0b1000_0010, 0b1000_0110, 0b1011_0001, 0b1011_0011, 0b1000_1000].map(|first| is_key(&[first])),
+            [true, false, true, false, false].map(Some)
+        );
+        assert_eq!(is_key(&[]), None);
     }
 
     #[test]
