@@ -36,7 +36,8 @@ fn other_decoders_show_the_same_frames() {
     let dir = tempfile::tempdir().unwrap();
     plugins(dir.path());
     let clips = [
-        ("h265.mp4", "x265enc key-int-max=12 ! h265parse ! mp4mux", "software (libde265dec)"),
+        ("h264.mp4", "x264enc bframes=3 key-int-max=12 ! mp4mux", "software (openh264dec)"),
+        ("plain.mkv", "x264enc bframes=0 key-int-max=12 ! matroskamux", "software (openh264dec)"),
         ("vp9.webm", "vp9enc keyframe-max-dist=12 deadline=1 ! webmmux", "software (vp9dec)"),
     ];
     for (name, pipeline, decoder) in clips {
@@ -55,8 +56,8 @@ fn other_decoders_show_the_same_frames() {
 fn what_nothing_decodes_is_named_with_its_package() {
     let dir = tempfile::tempdir().unwrap();
     plugins(dir.path());
-    let output = frame(dir.path(), &clip::h264(dir.path(), 12), 3);
+    let output = frame(dir.path(), &clip::make(dir.path(), "h265.mp4", 12, "x265enc ! h265parse ! mp4mux"), 3);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("h264") && said.contains("gstreamer1.0-libav"), "{said}");
+    assert!(said.contains("h265") && said.contains("gstreamer1.0-libav"), "{said}");
 }

@@ -10,9 +10,9 @@ use crate::media::worker::protocol::Failure;
 /// Software decoders of a codec, best first, and the package that brings the first.
 fn software(codec: &Codec) -> (&'static [&'static str], &'static str) {
     match codec {
-        // Not openh264dec: it keeps the last picture to itself when the stream ends, and takes no interlaced ones.
-        Codec::H264 => (&["avdec_h264"], "gstreamer1.0-libav"),
-        Codec::H265 => (&["avdec_h265", "libde265dec"], "gstreamer1.0-libav"),
+        Codec::H264 => (&["avdec_h264", "openh264dec"], "gstreamer1.0-libav"),
+        // Not libde265dec: of more than 8 bits it shows something else.
+        Codec::H265 => (&["avdec_h265"], "gstreamer1.0-libav"),
         Codec::Vp8 => (&["avdec_vp8", "vp8dec"], "gstreamer1.0-plugins-good"),
         Codec::Vp9 => (&["avdec_vp9", "vp9dec"], "gstreamer1.0-plugins-good"),
         Codec::Av1 => (&["dav1ddec", "av1dec"], "gstreamer1.0-plugins-bad"),

@@ -47,18 +47,29 @@ pub(super) struct Fed {
 /// Hands coded samples, in decode order, to the function it is given.
 pub(super) type Feeder<'a> = &'a mut (dyn FnMut(&mut dyn FnMut(&Fed)) -> Result<(), Failure> + Send);
 
+/// Gives out the last picture only when another follows, not when the stream ends (GStreamer 1.22): it is fed the first one again.
+const HOLDS_BACK: &str = "openh264dec";
+
 /// Decodes what `feeder` hands out, while it does, and returns the picture that comes out as the `nth` with the ticket `wanted`.
 pub(super) fn decode(chain: &Chain<'_>, feeder: Feeder<'_>, wanted: u32, nth: usize, deadline: &Deadline) -> Result<gst::Sample, Failure> {
     let running = Running::start(chain)?;
     let mut due = HashSet::new();
     let mut feed = || {
+        let (mut first, mut last) = (None, 0);
         let fed = feeder(&mut |fed| {
+            if chain.decoder == HOLDS_BACK {
+                first.get_or_insert_with(|| fed.buffer.copy());
+                last = last.max(fed.ticket);
+            }
             if fed.due && fed.ticket < wanted {
                 due.insert(fed.ticket);
             }
             // Shares the bytes: another decoder may need them again.
             running.feed(fed.buffer.copy(), fed.ticket);
         });
+        if let Some(first) = first.take() {
+            running.feed(first, last + 1);
+        }
         running.end();
         fed
     };
