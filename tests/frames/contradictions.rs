@@ -162,3 +162,61 @@ fn a_stream_that_is_refreshed_bit_by_bit_is_decoded_from_its_beginning() {
     assert!(super::build::table(&path).samples[1..].iter().any(|sample| sample.sync), "the writer calls no other sample a beginning");
     all_right(&media(dir.path()), &path, 40);
 }
+
+#[test]
+fn a_stream_cut_within_an_open_gop_begins_with_the_first_picture_that_can_be_right() {
+    let dir = tempfile::tempdir().unwrap();
+    let media = media(dir.path());
+    let h264 = "x264enc bframes=3 b-adapt=false key-int-max=12 option-string=open-gop=1:scenecut=0:min-keyint=12 ! mp4mux";
+    let h265 = "x265enc key-int-max=12 option-string=open-gop=1:bframes=3:scenecut=0:min-keyint=12 ! h265parse ! mp4mux";
+    let clips = [("h264", h264, b"avc1", b"avcC", "V_MPEG4/ISO/AVC"), ("h265", h265, b"hvc1", b"hvcC", "V_MPEGH/ISO/HEVC")];
+    for (codec, pipeline, entry, config, name) in clips {
+        let (packets, data) = packets(&clip::make(dir.path(), codec, 40, pipeline));
+        let cut = (1..40).find(|&at| packets[at].sync).unwrap();
+        let first = packets.iter().filter(|packet| packet.pts < packets[cut].pts).count() as u64;
+        assert!(first > cut as u64, "{codec}: no picture is shown before the one that is cut at");
+        // Right at a beginning; and, of H.264, behind it, which leaves nothing to be shown before the next.
+        let next = (cut + 1..40).find(|&at| packets[at].sync).unwrap();
+        let shown_before_next = packets.iter().filter(|packet| packet.pts < packets[next].pts).count() as u64;
+        let cuts = if codec == "h264" { vec![(cut, first), (cut + 3, shown_before_next)] } else { vec![(cut, first)] };
+        for (cut, first) in cuts {
+            for (file, bytes) in [
+                (format!("{codec}-{cut}.mp4"), mp4(entry, config, &data, &packets[cut..])),
+                (format!("{codec}-{cut}.mkv"), matroska(name, &data, &packets[cut..])),
+            ] {
+                let path = written(dir.path(), &file, &bytes);
+                for frame in (0..40 - first).rev() {
+                    let got = media.frame_of_file(&path, &whole(frame), &soon()).unwrap_or_else(|error| panic!("{file} {frame}: {error}"));
+                    assert_eq!(clip::shown(&got.pictures[0].bytes), first + frame, "{file} {frame}");
+                }
+                let beyond = media.frame_of_file(&path, &whole(40 - first), &soon()).unwrap_err();
+                assert!(matches!(beyond, Error::FrameOutOfRange { .. }), "{file}: {beyond}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_refreshed_stream_that_was_cut_begins_once_it_is_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let media = media(dir.path());
+    let (packets, data) = packets(&clip::make(dir.path(), "all.mp4", 40, "x264enc intra-refresh=true bframes=0 key-int-max=12 ! mp4mux"));
+    let cut = (1..40).find(|&at| packets[at].sync).unwrap();
+    let path = written(dir.path(), "cut.mkv", &matroska("V_MPEG4/ISO/AVC", &data, &packets[cut..]));
+    let first = media.frame_of_file(&path, &whole(0), &soon()).map(|got| clip::shown(&got.pictures[0].bytes)).unwrap();
+    assert!((cut as u64 + 5..cut as u64 + 12).contains(&first), "{first} after a cut at {cut}");
+    let last = 39 - first;
+    let got = media.frame_of_file(&path, &whole(last), &soon()).unwrap();
+    assert_eq!(clip::shown(&got.pictures[0].bytes), 39);
+    assert!(matches!(media.frame_of_file(&path, &whole(last + 1), &soon()), Err(Error::FrameOutOfRange { .. })));
+}
+
+#[test]
+fn a_refreshed_stream_that_is_never_whole_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (packets, data) = packets(&clip::make(dir.path(), "all.mp4", 40, "x264enc intra-refresh=true bframes=0 key-int-max=12 ! mp4mux"));
+    let cut = (1..40).find(|&at| packets[at].sync).unwrap();
+    let path = written(dir.path(), "cut.mkv", &matroska("V_MPEG4/ISO/AVC", &data, &packets[cut..cut + 5]));
+    let error = media(dir.path()).frame_of_file(&path, &whole(4), &soon()).unwrap_err();
+    assert!(error.to_string().contains("cut out of a longer video"), "{error}");
+}

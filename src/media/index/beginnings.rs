@@ -76,13 +76,36 @@ pub(super) fn may_begin(window: &mut Window<'_>, coding: Coding<'_>, prefix: &[u
 
 /// Whether decoding can begin with a sample; `None` where its bytes do not say, or are not there.
 fn begins(window: &mut Window<'_>, coding: Coding<'_>, prefix: &[u8], sample: &Sample) -> Result<Option<Begins>, IndexError> {
+    look(window, prefix, sample, Stretch::Ahead(0), &|head| coding.begins(head))
+}
+
+/// How much is read for a look at a sample.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Stretch {
+    /// So many bytes of it.
+    Only(usize),
+    /// As many bytes as the look takes, and with them at least so many for the next.
+    Ahead(usize),
+}
+
+/// What `read` makes of a sample's first bytes, or else of all of them; `None` where they do not say, or are not there.
+pub(super) fn look<T>(
+    window: &mut Window<'_>,
+    prefix: &[u8],
+    sample: &Sample,
+    stretch: Stretch,
+    read: &dyn Fn(&[u8]) -> Option<T>,
+) -> Result<Option<T>, IndexError> {
     let size = sample.size as usize;
-    let mut looked_at = size.min(packet::HEAD);
+    let (mut looked_at, ahead) = match stretch {
+        Stretch::Only(most) => (size.min(most), 0),
+        Stretch::Ahead(ahead) => (size.min(packet::HEAD), ahead),
+    };
     loop {
-        let head = window.get(sample.offset, looked_at, 0)?;
-        let begins = if prefix.is_empty() { coding.begins(head) } else { coding.begins(&[prefix, head].concat()) };
-        if begins.is_some() || looked_at == size || head.len() < looked_at {
-            return Ok(begins);
+        let head = window.get(sample.offset, looked_at, ahead)?;
+        let found = if prefix.is_empty() { read(head) } else { read(&[prefix, head].concat()) };
+        if found.is_some() || looked_at == size || head.len() < looked_at || matches!(stretch, Stretch::Only(_)) {
+            return Ok(found);
         }
         looked_at = size;
     }

@@ -9,6 +9,7 @@ mod fuzz;
 mod hidden;
 mod matroska;
 mod mp4;
+mod opening;
 mod order;
 pub(super) mod packet;
 mod sniff;

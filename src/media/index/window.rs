@@ -2,9 +2,10 @@
 
 use super::super::source::{Source, SourceError};
 
-/// The stretch held last.
+/// The stretch held last, and the file's first bytes.
 pub(super) struct Window<'a> {
     source: &'a mut Source,
+    head: Vec<u8>,
     start: u64,
     bytes: Vec<u8>,
 }
@@ -12,7 +13,7 @@ pub(super) struct Window<'a> {
 impl<'a> Window<'a> {
     /// Begins with the file's first bytes, which were read to see what it is.
     pub(super) fn new(source: &'a mut Source, head: Vec<u8>) -> Self {
-        Self { source, start: 0, bytes: head }
+        Self { source, head, start: 0, bytes: Vec::new() }
     }
 
     /// Size of the whole file in bytes.
@@ -24,6 +25,13 @@ impl<'a> Window<'a> {
     /// bytes are read from there, for the next steps.
     pub(super) fn get(&mut self, offset: u64, length: usize, ahead: usize) -> Result<&[u8], SourceError> {
         let length = self.size().saturating_sub(offset).min(length as u64) as usize;
+        let at_head = usize::try_from(offset).ok().filter(|at| at + length <= self.head.len());
+        if let Some(at) = at_head {
+            return Ok(&self.head[at..at + length]);
+        }
+        if self.bytes.is_empty() && offset < self.head.len() as u64 {
+            (self.start, self.bytes) = (0, self.head.clone());
+        }
         let held = self.start + self.bytes.len() as u64;
         if offset < self.start || offset > held {
             self.bytes = self.source.read(offset, length.max(ahead))?;

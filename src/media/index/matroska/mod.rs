@@ -12,7 +12,7 @@ use self::tracks::Track;
 use super::order::presentation;
 use super::packet::{self, Coding};
 use super::window::Window;
-use super::{Codec, Edit, Found, INDEX_LIMIT, IndexError, Sample, SampleTable, StreamFormat, beginnings, limit};
+use super::{Codec, Edit, Found, INDEX_LIMIT, IndexError, Sample, SampleTable, StreamFormat, beginnings, limit, opening};
 
 const SEGMENT: u32 = 0x1853_8067;
 const INFO: u32 = 0x1549_a966;
@@ -61,6 +61,7 @@ pub(super) fn read(window: &mut Window<'_>) -> Result<Found, IndexError> {
     let coding = Coding { codec, format: stream_format, data: track.codec_data.as_deref() };
     let mut begins = |sample: &Sample| beginnings::may_begin(window, coding, &track.prefix, sample);
     let mut shown = presentation(codec, &samples, 0, &mut begins)?;
+    let hidden = if codec.hides() { hidden } else { opening::dropped(window, coding, &track.prefix, &samples)? };
     shown.retain(|&at| !hidden.get(at as usize).copied().unwrap_or(false));
     Ok(Found::Table(Box::new(SampleTable {
         container: "matroska",

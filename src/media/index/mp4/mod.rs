@@ -14,7 +14,7 @@ use self::fragments::{Defaults, Fragments};
 use self::track::{Movie, RawEdit, Track};
 use super::order::{Stretch, edited, presentation};
 use super::window::Window;
-use super::{Care, Edit, Found, INDEX_LIMIT, IndexError, Sample, SampleTable, beginnings, hidden, packet};
+use super::{Care, Edit, Found, INDEX_LIMIT, IndexError, Sample, SampleTable, beginnings, hidden, opening, packet};
 
 /// Files up to this size are read whole rather than in steps.
 const SMALL_FILE: u64 = 8 << 20;
@@ -85,7 +85,8 @@ pub(super) fn read(window: &mut Window<'_>, care: Care) -> Result<Found, IndexEr
     if pictures.twofold {
         return Ok(sequential("samples hold several pictures"));
     }
-    let edits = without(&pictures.hidden, &mut shown, edits);
+    let hidden = if codec.hides() { pictures.hidden } else { opening::dropped(window, packets, &[], &samples)? };
+    let edits = without(&hidden, &mut shown, edits);
     let Track { turn, timescale, entry, .. } = track;
     Ok(Found::Table(Box::new(SampleTable {
         container: "mp4",
@@ -123,8 +124,9 @@ fn find_moov(window: &mut Window<'_>) -> Result<Option<(Vec<u8>, u64)>, IndexErr
             if length > INDEX_LIMIT {
                 return Err(unsupported(format!("the movie header (moov) has {length} bytes, more than the bound of {INDEX_LIMIT}")));
             }
-            let whole = window.get(at, length as usize, 0)?;
-            return Ok(Some((whole[found.header as usize..].to_vec(), end)));
+            // What follows is mostly the first sample, which is looked at.
+            let whole = window.get(at, length as usize + 16 + opening::FIRST, 0)?;
+            return Ok(Some((whole[found.header as usize..length as usize].to_vec(), end)));
         }
         let left = window.size().saturating_sub(end);
         ahead = if &found.kind == b"mdat" && left <= TAIL { left as usize } else { STEP };

@@ -1,8 +1,8 @@
 //! What an H.264 sample says of its picture (ITU-T H.264, 7.3).
 
-use super::Begins;
 use super::bits::Bits;
 use super::nal::plain;
+use super::{Begins, Opening, Opens};
 
 /// Bytes of a slice's header or a parameter set that are looked at.
 const MOST: usize = 256;
@@ -98,6 +98,28 @@ pub(super) fn begins<'a>(units: impl Iterator<Item = &'a [u8]>, sequence: Option
     found.map(|intra| if recovery == Some(0) || alone { Begins::Here } else { intra })
 }
 
+/// What the picture of these NAL units means for the beginning of a stream.
+pub(super) fn opening<'a>(units: impl Iterator<Item = &'a [u8]>) -> Option<Opening> {
+    let mut recovery = None;
+    for unit in units {
+        match unit[0] & 31 {
+            5 => return Some(Opening { opens: Opens::Whole, refers: true }),
+            6 => recovery = recovery_point(&unit[1..]).or(recovery),
+            1 | 2 => {
+                // Whatever is shown before the first picture that came out right is dropped.
+                let opens = match recovery {
+                    None => Opens::Leading,
+                    Some(0) => Opens::Open,
+                    Some(later) => Opens::Later(later),
+                };
+                return Some(Opening { opens, refers: unit[0] >> 5 & 3 > 0 });
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
 /// `recovery_frame_cnt` among messages (D.1.8): from so many pictures further on everything is right.
 fn recovery_point(messages: &[u8]) -> Option<u32> {
     let messages = plain(messages, MESSAGES);
@@ -159,5 +181,15 @@ mod tests {
         assert_eq!(judged(&[later, intra], 2), Some(Begins::Intra));
         assert_eq!(judged(&[at_once, intra, p], 2), Some(Begins::Not));
         assert_eq!(judged(&[at_once], 2), None);
+    }
+
+    #[test]
+    fn a_stream_opens_with_an_idr_or_a_recovery_point() {
+        let found = |units: &[&[u8]]| opening(units.iter().copied()).map(|opening| (opening.opens, opening.refers));
+        assert_eq!(found(&[&[9, 0x10], &[0x65, 0x88]]), Some((Opens::Whole, true)));
+        assert_eq!(found(&[&[6, 6, 1, 0x84, 0x80], &[0x41, 0x88]]), Some((Opens::Open, true)));
+        assert_eq!(found(&[&[6, 6, 1, 0b0010_0000, 0x80], &[0x41, 0x98]]), Some((Opens::Later(3), true)));
+        assert_eq!(found(&[&[0x01, 0x98]]), Some((Opens::Leading, false)));
+        assert_eq!(found(&[&[0x67, 1]]), None);
     }
 }

@@ -24,6 +24,28 @@ pub(super) enum Begins {
     Not,
 }
 
+/// What a sample means for a stream that begins with it, or shortly before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opens {
+    /// From here on nothing refers to what lies before.
+    Whole,
+    /// Only what is shown before it, though stored behind it, does.
+    Open,
+    /// From so many pictures on that others refer to, nothing does.
+    Later(u32),
+    /// Shown before a picture that decoding begins with, it is dropped.
+    Leading,
+    /// None of these.
+    Other,
+}
+
+/// [`Opens`], and whether other pictures refer to this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Opening {
+    pub(super) opens: Opens,
+    pub(super) refers: bool,
+}
+
 /// How samples are coded.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Coding<'a> {
@@ -64,15 +86,45 @@ impl Coding<'_> {
             (Codec::H263 | Codec::Mjpeg | Codec::ProRes(_), _) => None,
         }
     }
+
+    /// What a sample that begins with `head` means for the beginning of a stream. `None` where more of it has to be seen, or where
+    /// its codec drops nothing.
+    pub(super) fn opening(&self, head: &[u8]) -> Option<Opening> {
+        let alone = |opens| Opening { opens, refers: true };
+        match (self.codec, nal::length_size(self.format, self.data)) {
+            (Codec::H264, Some(prefix)) => h264::opening(nal::begun(head, prefix)),
+            (Codec::H264, None) => h264::opening(nal::between_start_codes(head)),
+            (Codec::H265, Some(prefix)) => h265_kind(nal::begun(head, prefix)).map(h265_opens).map(alone),
+            (Codec::H265, None) => h265_kind(nal::between_start_codes(head)).map(h265_opens).map(alone),
+            (Codec::Mpeg4, _) => mpeg::mpeg4_opens(head).map(alone),
+            (Codec::Mpeg1 | Codec::Mpeg2, _) => mpeg::mpeg2_opens(head).map(alone),
+            _ => None,
+        }
+    }
 }
 
 fn key(is_key: bool) -> Begins {
     if is_key { Begins::Here } else { Begins::Not }
 }
 
-/// By the type of the first slice (ITU-T H.265, 7.4.2.2): those of random access points are 16 to 23.
-fn h265<'a>(mut units: impl Iterator<Item = &'a [u8]>) -> Option<Begins> {
-    units.find_map(|unit| Some(unit[0] >> 1 & 63).filter(|kind| *kind < 32)).map(|kind| key((16..24).contains(&kind)))
+/// Those of random access points are 16 to 23 (ITU-T H.265, 7.4.2.2).
+fn h265<'a>(units: impl Iterator<Item = &'a [u8]>) -> Option<Begins> {
+    h265_kind(units).map(|kind| key((16..24).contains(&kind)))
+}
+
+/// The type of the first slice.
+fn h265_kind<'a>(mut units: impl Iterator<Item = &'a [u8]>) -> Option<u8> {
+    units.find_map(|unit| Some(unit[0] >> 1 & 63).filter(|kind| *kind < 32))
+}
+
+/// Leading pictures that are skipped (8, 9), and the random access points that they lead up to (16 to 18, 21).
+fn h265_opens(kind: u8) -> Opens {
+    match kind {
+        8 | 9 => Opens::Leading,
+        16..=18 | 21 => Opens::Open,
+        19 | 20 => Opens::Whole,
+        _ => Opens::Other,
+    }
 }
 
 impl Codec {
