@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::Device;
+#[cfg(feature = "v4l")]
+use super::FourCc;
 
 /// One `/dev/video*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,25 +119,28 @@ fn ask(path: &Path) -> Result<Device, Trouble> {
 
 #[cfg(feature = "v4l")]
 fn try_ask(path: &Path) -> Result<Device, Trouble> {
-    use super::FourCc;
-    use v4l::video::{Capture, Output};
+    use linuxvideo::BufType;
 
     let opened = v4l::Device::with_path(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::PermissionDenied => Trouble::Permission,
         _ => Trouble::Driver(format!("cannot be opened: {error}")),
     })?;
     let facts = opened.query_caps().map_err(|error| Trouble::Driver(format!("does not say what it can do: {error}")))?;
-    let formats = |listed: std::io::Result<Vec<v4l::format::Description>>| {
-        // A device without this direction lists nothing.
-        listed.unwrap_or_default().iter().map(|format| FourCc(format.fourcc.repr)).collect()
+    drop(opened);
+    // The other crate asks devices of one plane only, and these lists are all that tells a decoder from a converter.
+    let lister = linuxvideo::Device::open(path).map_err(|error| Trouble::Driver(format!("does not list its formats: {error}")))?;
+    let formats = |types: [BufType; 2]| {
+        // A device without this direction, or with more or fewer planes, lists nothing.
+        let listed = types.into_iter().flat_map(|kind| lister.formats(kind).map_while(Result::ok));
+        listed.map(|format| FourCc(format.pixel_format().as_fourcc())).collect()
     };
     Ok(Device {
         capabilities: facts.capabilities.bits(),
         driver: facts.driver,
         card: facts.card,
         bus: facts.bus,
-        gives: formats(Capture::enum_formats(&opened)),
-        takes: formats(Output::enum_formats(&opened)),
+        gives: formats([BufType::VIDEO_CAPTURE, BufType::VIDEO_CAPTURE_MPLANE]),
+        takes: formats([BufType::VIDEO_OUTPUT, BufType::VIDEO_OUTPUT_MPLANE]),
     })
 }
 

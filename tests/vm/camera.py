@@ -11,6 +11,10 @@ PICTURE = "/var/lib/edgelabel/camera.jpg"
 DROPIN = "/etc/edgelabel/conf.d/60-camera.toml"
 
 
+# The kernel's own codec devices, as a driver of one plane and one of several.
+CODECS = "d=/lib/modules/$(uname -r)/codecs; mkdir -p $d && cp /run/payload/*.ko $d/ && depmod -a && modprobe vicodec multiplanar={several} && udevadm settle"
+
+
 def take(user: str, device: str) -> str:
     return f"rm -f {PICTURE}; runuser -u {user} -- edgelabel capture {device} --output {PICTURE} --json"
 
@@ -96,3 +100,31 @@ def takes_pictures_that_are_labelled_at_encord(box: Box):
     require(len(yard) == 1 and yard[0]["status"] == "ok" and "last picture was taken at" in yard[0]["detail"], f"{table}")
     box.sh(f"rm {DROPIN}; systemctl reload {UNIT}")
     box.click_saved()
+
+
+def devices(box: Box) -> dict[str, str]:
+    """Doctor's table of V4L2 devices as the service's user sees them."""
+    box.sh("usermod -aG video edgelabel")
+    report = json.loads(box.sh("runuser -u edgelabel -- edgelabel doctor --offline --json 2>/dev/null", patience=400, check=False).text)
+    table = {check["name"]: f"{check['status']}: {check['detail']} {check['remedy']}" for check in report["checks"] if check["name"].startswith("V4L2")}
+    for name, told in table.items():
+        print("      " + f"{name}: {told}".replace("\n", "\n               "))
+    return table
+
+
+def codec_devices_are_told_apart(box: Box):
+    """codec devices (vicodec, and visl where the kernel has it): encoder, stateful and stateless decoders, formats, GStreamer's elements"""
+    box.sh("test -e /run/payload/vicodec.ko")
+    stateless = box.sh("test -e /run/payload/visl.ko", check=False).status == 0
+    for several in (0, 1):
+        box.sh(CODECS.format(several=several))
+        if stateless:
+            box.sh("modprobe visl && udevadm settle")
+        told = " ".join(devices(box).values())
+        for words in ("encoder: ", "decoder (stateful): ", "decoder (stateless): ", "takes FWHT", "gives FWHT", "takes SFWH", "controlled by /dev/media"):
+            require(words in told, f"no {words!r} with several planes: {several}")
+        require("v4l2fwhtdec" in told and "v4l2fwhtenc" in told, told)
+        if stateless:
+            require("(driver visl" in told and " S264 " in told and "v4l2slh264dec" in told, told)
+            box.sh("modprobe -r visl")
+        box.sh("modprobe -r vicodec")

@@ -36,6 +36,7 @@ CASES = [
     sandbox.doctor_inside_the_unit,
     camera.takes_a_picture_and_knows_its_camera_again,
     camera.takes_pictures_that_are_labelled_at_encord,
+    camera.codec_devices_are_told_apart,
     sandbox.credentials_instead_of_files,
     sandbox.the_journal_has_fields_and_no_secret,
     sandbox.prometheus_reads_the_metrics,
@@ -73,10 +74,12 @@ SHORT = [
 
 
 def payload(arguments, work: Path) -> Path:
-    """What the machine gets besides its disk: the two packages, and the program that holds threads."""
+    """What the machine gets besides its disk: the two packages, the codec devices of `codecs`, and the program that holds threads."""
     folder = fresh(work / "payload")
     shutil.copy(arguments.deb, folder / "edgelabel.deb")
     shutil.copy(arguments.newer, folder / "edgelabel-newer.deb")
+    for module in (arguments.made / "codecs").glob("*.ko"):
+        shutil.copy(module, folder)
     subprocess.run(["cc", "-O1", "-Wall", "-static", "-o", folder / "hold_threads", HERE / "guest/hold_threads.c"], check=True)
     return folder
 

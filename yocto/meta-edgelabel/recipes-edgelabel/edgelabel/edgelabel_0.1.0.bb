@@ -4,7 +4,7 @@ DESCRIPTION = "Fetches the one frame an annotator looks at, asks an OpenAI-compa
 HOMEPAGE = "https://encord.com"
 SECTION = "multimedia"
 # Its own licence, and those of the crates that are linked into it: the list of deny.toml.
-LICENSE = "(MIT | Apache-2.0) & MIT & Apache-2.0 & Apache-2.0-with-LLVM-exception & ISC & BSD-2-Clause & BSD-3-Clause & Zlib & Unicode-3.0 & Unlicense & IJG & CDLA-Permissive-2.0"
+LICENSE = "(MIT | Apache-2.0) & MIT & Apache-2.0 & Apache-2.0-with-LLVM-exception & ISC & BSD-2-Clause & BSD-3-Clause & Zlib & 0BSD & Unicode-3.0 & Unlicense & IJG & CDLA-Permissive-2.0"
 LIC_FILES_CHKSUM = "\
     file://LICENSE-MIT;md5=860511582b0d1e31598d7cb2dc4e6ff3 \
     file://LICENSE-APACHE;md5=22a53954e4e0ec258dfce4391e905dac \
