@@ -116,6 +116,14 @@ struct Stored {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Folder {
+    name: String,
+    #[serde(default)]
+    user_role: Option<String>,
+}
+
+#[derive(Deserialize)]
 struct DataRow {
     data_hash: DataHash,
     #[serde(default)]
@@ -123,6 +131,29 @@ struct DataRow {
 }
 
 impl Encord {
+    /// Proves that the key opens a storage folder; says what it is called, and which role the key has there. Nothing is saved.
+    pub fn check_folder(&self, folder: &FolderUuid, deadline: &Deadline) -> Result<String, Error> {
+        let place = Place::Folder(folder.clone());
+        let about = About { kind: Kind::Check, action: "look", place: Some(&place) };
+        let path = format!("/v2/public/storage/folders/{folder}");
+        let read = self.inner.caller.v2(about, &path, deadline, |json| read_json::<Folder>(json.get()));
+        let Folder { name, user_role } = read.map_err(|failed| missing_is_forbidden(failed, about))?;
+        Ok(format!("the key opens storage folder {name:?}{}", user_role.map_or(String::new(), |role| format!(" (role {role})"))))
+    }
+
+    /// Proves that the key opens a dataset. Nothing is saved.
+    pub fn check_dataset(&self, dataset: &DatasetHash, deadline: &Deadline) -> Result<String, Error> {
+        let place = Place::Dataset(dataset.clone());
+        let about = About { kind: Kind::Check, action: "look", place: Some(&place) };
+        // Its facts come with all of its rows; this asks for those of a title that nobody gives.
+        let query = ("datarows", Method::Get, &Value::Null, &json!({"title_eq": "edgelabel doctor looks whether it may"}));
+        match self.inner.caller.v1(about, query, true, deadline, |json| read_json::<Vec<DataRow>>(json.get())) {
+            // `null` instead of an empty list.
+            Ok(_) | Err(Failed::Missing) => Ok(format!("the key opens dataset {dataset}")),
+            Err(Failed::Error(error)) => Err(error),
+        }
+    }
+
     /// Asks for a berth. One that is never filled is an empty item in nobody's way.
     pub fn berth(&self, folder: &FolderUuid, deadline: &Deadline) -> Result<Berth, Error> {
         let place = Place::Folder(folder.clone());
@@ -287,6 +318,7 @@ pub(super) fn fuzz(json: &RawValue) {
     let berths = read_json::<Berths>(json.get()).err();
     let _ = read_json::<Job>(json.get());
     let _ = read_json::<Stored>(json.get());
+    let _ = read_json::<Folder>(json.get());
     let _ = read_json::<Vec<DataRow>>(json.get());
     assert!(berths.is_none_or(|complaint| !complaint.contains("://")), "a complaint quotes a link");
 }

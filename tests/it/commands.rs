@@ -62,7 +62,12 @@ fn schema_names_what_there_is_when_agent_or_classification_is_not() {
 #[test]
 fn doctor_finds_the_sign_in_the_project_and_a_model_that_sees() {
     let world = World::new();
-    let setup = world.setup().agent("/", "Scene description", "");
+    let (folder, dataset, nobodys) = (&world.fixture.folder, &world.fixture.dataset, "027e0c65-c53f-426d-9f02-04fafe8bd80e");
+    let camera = |name: &str, folder: &str, dataset: &str| {
+        format!("[[camera]]\nname = \"{name}\"\ndevice = \"/dev/video99\"\nfolder = \"{folder}\"\ndataset = \"{dataset}\"\n")
+    };
+    let cameras = camera("gate", folder, dataset) + &camera("yard", nobodys, nobodys);
+    let setup = world.setup().agent("/", "Scene description", "").text(&cameras);
     setup.write();
     let output = run(&setup, &["doctor", "--json", "--project", &world.fixture.project]);
     let report = json(&output);
@@ -76,6 +81,12 @@ fn doctor_finds_the_sign_in_the_project_and_a_model_that_sees() {
     };
     for name in ["configuration", "clock", "disk: journal", "port", "Encord http", "Encord project", "model stand-in", "browsers"] {
         assert_eq!(check(name)["status"], "ok", "{:#}", check(name));
+    }
+    for (place, found) in [("folder", "\"Station\" (role admin)"), ("dataset", dataset)] {
+        let (gate, yard) = (check(&format!("Encord {place} of camera gate")), check(&format!("Encord {place} of camera yard")));
+        assert!(gate["status"] == "ok" && gate["detail"].as_str().unwrap().contains(found), "{gate:#}");
+        assert!(yard["status"] == "failed" && yard["detail"].as_str().unwrap().contains(nobodys), "{yard:#}");
+        assert!(yard["remedy"].as_str().unwrap().contains("[[camera]]"), "{yard:#}");
     }
     assert!(check("model stand-in")["detail"].as_str().unwrap().contains("sees pictures"), "{report:#}");
     assert_eq!(check("decoding h264")["status"], "ok", "{report:#}");

@@ -24,7 +24,7 @@ mod upstream;
 /// Tries out the box and everything it depends on, and says how to mend what does not work
 ///
 /// Checks the configuration, the clock, disk space, the certificate, the port, the decoders (each is proven by decoding),
-/// V4L2 devices, the sign-in at Encord and rights in projects, the model endpoints (pictures, JSON Schema; one small
+/// V4L2 devices, the sign-in at Encord and rights in projects and in cameras' folders and datasets, the model endpoints (pictures, JSON Schema; one small
 /// question each, which costs a few tokens), and lists what the annotators' browsers need. Every line is ok, warning or
 /// failed, with the remedy. Nothing is changed and nothing is saved at Encord.
 ///
@@ -120,6 +120,9 @@ fn probes(arguments: &Arguments, config: &Arc<Config>) -> Vec<Probe> {
     if !arguments.offline {
         let mut projects = config.file.server.allowed_projects.clone();
         projects.extend(arguments.project.iter().cloned());
+        projects.extend(config.cameras().iter().filter_map(|camera| Some(config.labelling(&camera.name)?.project)));
+        projects.sort();
+        projects.dedup();
         probes.push(Probe::new("clock", 15, config, upstream::clock));
         probes.push(Probe::new("Encord", 60, config, move |config| upstream::encord(config, &projects)));
         let patience = config.file.model.timeout.0.as_secs() + 20;

@@ -83,6 +83,11 @@ pub(super) fn encord(config: &Config, projects: &[ProjectHash]) -> Vec<Check> {
     for project in projects {
         checks.push(judge(format!("Encord project {project}"), encord.check(Some(project), &deadline)));
     }
+    let shelves = config.cameras().into_iter().filter_map(|camera| Some((config.shelf(&camera.name)?, camera.name)));
+    for (shelf, camera) in shelves {
+        checks.push(judge(format!("Encord folder of camera {camera}"), encord.check_folder(&shelf.folder, &deadline)));
+        checks.push(judge(format!("Encord dataset of camera {camera}"), encord.check_dataset(&shelf.dataset, &deadline)));
+    }
     checks
 }
 
@@ -93,7 +98,8 @@ fn encord_remedy(error: &encord::Error) -> &'static str {
             "register the public key at Encord (Settings, Public keys) in this region, or set encord.domain to the other one"
         }
         E::Clock { .. } => SET_THE_CLOCK,
-        E::Forbidden { .. } => "add the key's user to the project as an annotator or more",
+        E::Forbidden { place: encord::Place::Project(_), .. } => "add the key's user to the project as an annotator or more",
+        E::Forbidden { .. } => "name the right one in [[camera]], and let the key's user upload to the folder and add to the dataset",
         E::Key { .. } => "make a key with `ssh-keygen -t ed25519` and register its public half at Encord",
         E::Unreachable { .. } | E::Deadline(_) => {
             "let the box reach it: name server, route, firewall, and encord.ca_file if a proxy opens TLS; triggers wait in the journal meanwhile"
