@@ -6,13 +6,15 @@ import time
 from box import UNIT, Box, require
 
 PLUG = "modprobe vivid n_devs=1 node_types=0x1 && udevadm settle"
-UNPLUG = "modprobe -r vivid && udevadm settle"
 PICTURE = "/var/lib/edgelabel/camera.jpg"
 DROPIN = "/etc/edgelabel/conf.d/60-camera.toml"
-
-
 # The kernel's own codec devices, as a driver of one plane and one of several.
 CODECS = "d=/lib/modules/$(uname -r)/codecs; mkdir -p $d && cp /run/payload/*.ko $d/ && depmod -a && modprobe vicodec multiplanar={several} && udevadm settle"
+
+
+def unplug(box: Box, driver: str):
+    """Pulls a device out. Who looks at it at this moment (the daemon does after a reload, and GStreamer) does not hold it for long."""
+    box.wait(f"modprobe -r {driver} && udevadm settle", 120)
 
 
 def take(user: str, device: str) -> str:
@@ -31,7 +33,7 @@ def takes_a_picture_and_knows_its_camera_again(box: Box):
     # Not to whom the device does not belong.
     stranger = box.sh(f"runuser -u nobody -- edgelabel capture {node} --output /tmp/stranger.jpg --config /dev/null; test ! -e /tmp/stranger.jpg", check=False).text
     require("may not open" in stranger and "group video" in stranger, f"a stranger is told: {stranger}")
-    box.sh(UNPLUG)
+    unplug(box, "vivid")
     gone = box.sh(take("edgelabel", node), check=False)
     require(gone.status != 0 and "is not there" in gone.text, f"without its camera: {gone.status}, {gone.text}")
     box.sh(PLUG)
@@ -77,7 +79,7 @@ def takes_pictures_that_are_labelled_at_encord(box: Box):
     box.wait("curl -sS http://127.0.0.1:9464/ready | grep -q '\"cameras\":{\"status\":\"ok\"'", 60)
     labelled(box)
 
-    box.sh(UNPLUG)
+    unplug(box, "vivid")
     away = cameras(box)
     require(away.get("status") == "degraded" and away["since"] > 0 and "yard: camera" in away["reason"] and "is not there" in away["reason"], f"{away}")
     box.sh("curl -sSf -o /dev/null http://127.0.0.1:9464/ready")
@@ -126,5 +128,5 @@ def codec_devices_are_told_apart(box: Box):
         require("v4l2fwhtdec" in told and "v4l2fwhtenc" in told, told)
         if stateless:
             require("(driver visl" in told and " S264 " in told and "v4l2slh264dec" in told, told)
-            box.sh("modprobe -r visl")
-        box.sh("modprobe -r vicodec")
+            unplug(box, "visl")
+        unplug(box, "vicodec")
