@@ -220,3 +220,23 @@ fn a_refreshed_stream_that_is_never_whole_is_refused() {
     let error = media(dir.path()).frame_of_file(&path, &whole(4), &soon()).unwrap_err();
     assert!(error.to_string().contains("cut out of a longer video"), "{error}");
 }
+
+#[test]
+fn pictures_are_shown_in_their_own_order_where_the_container_has_that_of_decoding() {
+    let dir = tempfile::tempdir().unwrap();
+    let media = media(dir.path());
+    let clips = [
+        ("h264", "x264enc bframes=3 b-adapt=false key-int-max=12 ! mp4mux", b"avc1", b"avcC", "V_MPEG4/ISO/AVC"),
+        ("h265", "x265enc key-int-max=12 option-string=bframes=3:b-adapt=0 ! h265parse ! mp4mux", b"hvc1", b"hvcC", "V_MPEGH/ISO/HEVC"),
+    ];
+    for (codec, pipeline, entry, config, name) in clips {
+        let (packets, data) = packets(&clip::make(dir.path(), codec, 40, pipeline));
+        assert!(packets.windows(2).any(|pair| pair[1].pts < pair[0].pts), "{codec} has no B pictures");
+        let packets = in_step(&packets);
+        all_right(&media, &written(dir.path(), &format!("{codec}.mp4"), &mp4(entry, config, &data, &packets)), 40);
+        all_right(&media, &written(dir.path(), &format!("{codec}.mkv"), &matroska(name, &data, &packets)), 40);
+    }
+    // GStreamer's encoder of MPEG-4 knows no other order.
+    all_right(&media, &clip::make(dir.path(), "mpeg4.mkv", 40, "avenc_mpeg4 max-bframes=2 gop-size=12 ! matroskamux"), 40);
+    all_right(&media, &clip::make(dir.path(), "mpeg4.mp4", 40, "avenc_mpeg4 max-bframes=2 gop-size=12 ! mp4mux"), 40);
+}

@@ -48,7 +48,7 @@ pub(super) struct Samples<'a> {
 /// How samples contradict the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Contradiction {
-    /// One of them shows nothing, or several pictures.
+    /// One of them shows nothing, or several pictures, or is shown in another order.
     Count,
     /// Decoding cannot begin with this one, though the table says so.
     Beginning(usize),
@@ -118,6 +118,7 @@ pub(super) fn bodies(
     let mut bytes = Vec::new();
     let mut done = 0;
     let mut contradiction = None;
+    let mut out_of_order = table.order_judge();
     let mut hand_on = |bytes: &mut Vec<u8>, complete: bool| {
         if !complete && judge.needs_all() {
             return;
@@ -134,6 +135,7 @@ pub(super) fn bodies(
         for (body, disposable) in bodies.iter().zip(judge.disposable(&bodies)) {
             let at = first + done;
             contradiction = contradiction.or_else(|| contradicts(table, at, body, (done == 0).then_some(target)));
+            contradiction = contradiction.or_else(|| out_of_order(body).then_some(Contradiction::Count));
             if contradiction.is_none() {
                 sink(done, body, disposable);
             }

@@ -9,7 +9,7 @@ use super::{Care, IndexError, Sample, SampleTable};
 const STRETCH: u64 = 128 << 10;
 
 /// Read at once while samples are near each other.
-const STRIDE: usize = 1 << 20;
+pub(super) const STRIDE: usize = 1 << 20;
 /// Larger samples are jumped over.
 const LARGE: u32 = 256 << 10;
 
@@ -67,7 +67,7 @@ fn at_one_time(samples: &[Sample]) -> bool {
 }
 
 /// The samples behind the first, as far as they follow each other within a stretch.
-fn opening(samples: &[Sample]) -> &[Sample] {
+pub(super) fn opening(samples: &[Sample]) -> &[Sample] {
     let Some((first, rest)) = samples.split_first() else { return &[] };
     let begin = first.offset.saturating_add(first.size.into());
     let end = begin.saturating_add(STRETCH);

@@ -99,7 +99,7 @@ fn read_with(source: &mut Source, care: Care) -> Result<Found, IndexError> {
         return mp4::read(&mut Window::new(source, head), care);
     }
     if matroska::recognises(&head) {
-        return matroska::read(&mut Window::new(source, head));
+        return matroska::read(&mut Window::new(source, head), care);
     }
     if let Some(container) = sniff::container(&head) {
         return Ok(Found::Sequential { container, why: format!("{container} has no table of frames") });

@@ -1,6 +1,9 @@
 //! From samples in decode order to frame numbers in presentation order.
 
-use super::{Codec, Edit, IndexError, Sample};
+use super::beginnings::{self, look};
+use super::packet::{Coding, Place};
+use super::window::Window;
+use super::{Care, Codec, Edit, IndexError, Sample, SampleTable, hidden};
 
 /// After so many wrong ones nothing called a sync sample is believed to be one.
 const MOST_WRONG: usize = 16;
@@ -42,6 +45,68 @@ pub(super) fn presentation(
     // A sample without bytes shows nothing.
     order.retain(shown);
     Ok(order)
+}
+
+/// Why there is no table then.
+pub(super) const IN_DECODE_ORDER: &str = "its timestamps are in the order of decoding, its pictures are not";
+
+/// Samples that are looked at for the order they are shown in.
+const LOOKED_AT: usize = 64;
+
+/// Whether `samples` have timestamps in the order of decoding though their pictures are shown in another. Looks at samples only
+/// where the timestamps ascend and the codec's configuration allows another order, and only at the first unless closely.
+pub(super) fn is_of_decoding(
+    window: &mut Window<'_>,
+    coding: Coding<'_>,
+    prefix: &[u8],
+    samples: &[Sample],
+    care: Care,
+) -> Result<bool, IndexError> {
+    let Some(mut watch) = Watch::of(coding, samples) else { return Ok(false) };
+    let first = hidden::opening(samples);
+    let (samples, ahead) = match care {
+        Care::Usual => (&first[..first.len().min(LOOKED_AT)], first.iter().take(LOOKED_AT).map(|sample| sample.size as usize).sum()),
+        Care::Close => (samples, hidden::STRIDE),
+    };
+    for sample in samples {
+        let place = look(window, prefix, sample, beginnings::Stretch::Ahead(ahead), &|head| coding.place(head))?;
+        if watch.contradicts(place) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Watches samples in decode order for a picture that is shown before an earlier one.
+struct Watch {
+    earlier: Option<Place>,
+}
+
+impl Watch {
+    /// `None` where timestamps and pictures cannot contradict each other.
+    fn of(coding: Coding<'_>, samples: &[Sample]) -> Option<Self> {
+        let ascend = samples.windows(2).all(|pair| pair[0].pts <= pair[1].pts);
+        (ascend && coding.reorders()).then_some(Self { earlier: None })
+    }
+
+    fn contradicts(&mut self, place: Option<Place>) -> bool {
+        let before = place.is_some_and(|place| place.is_before(self.earlier));
+        self.earlier = place.or(self.earlier);
+        before
+    }
+}
+
+impl SampleTable {
+    /// Judges samples, handed in in decode order, by whether their pictures are shown in another order than the table says.
+    pub fn order_judge(&self) -> impl FnMut(&[u8]) -> bool {
+        let mut watch = Watch::of(self.coding(), &self.samples);
+        move |body| {
+            let Some(watch) = &mut watch else { return false };
+            let place =
+                if self.prefix.is_empty() { self.coding().place(body) } else { self.coding().place(&[&self.prefix, body].concat()) };
+            watch.contradicts(place)
+        }
+    }
 }
 
 /// A stretch of media that an edit list shows.

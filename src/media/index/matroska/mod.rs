@@ -9,10 +9,10 @@ mod tracks;
 use self::block::Lacing;
 use self::ebml::{HEADER_LIMIT, Header, header, unsigned, unsigned_child};
 use self::tracks::Track;
-use super::order::presentation;
+use super::order::{IN_DECODE_ORDER, is_of_decoding, presentation};
 use super::packet::{self, Coding};
 use super::window::Window;
-use super::{Codec, Edit, Found, INDEX_LIMIT, IndexError, Sample, SampleTable, StreamFormat, beginnings, limit, opening};
+use super::{Care, Codec, Edit, Found, INDEX_LIMIT, IndexError, Sample, SampleTable, StreamFormat, beginnings, limit, opening};
 
 const SEGMENT: u32 = 0x1853_8067;
 const INFO: u32 = 0x1549_a966;
@@ -39,7 +39,7 @@ pub(super) fn recognises(head: &[u8]) -> bool {
 }
 
 /// Reads the sample table.
-pub(super) fn read(window: &mut Window<'_>) -> Result<Found, IndexError> {
+pub(super) fn read(window: &mut Window<'_>, care: Care) -> Result<Found, IndexError> {
     let mut walk =
         Walk { window, at: 0, ahead: STEP, tick: 1_000_000, cluster: 0, samples: Vec::new(), hidden: Vec::new(), twofold: false };
     let Some(tracks) = walk.up_to_tracks()? else {
@@ -59,6 +59,9 @@ pub(super) fn read(window: &mut Window<'_>) -> Result<Found, IndexError> {
     }
     let Walk { samples, hidden, .. } = walk;
     let coding = Coding { codec, format: stream_format, data: track.codec_data.as_deref() };
+    if is_of_decoding(window, coding, &track.prefix, &samples, care)? {
+        return Ok(sequential(IN_DECODE_ORDER));
+    }
     let mut begins = |sample: &Sample| beginnings::may_begin(window, coding, &track.prefix, sample);
     let mut shown = presentation(codec, &samples, 0, &mut begins)?;
     let hidden = if codec.hides() { hidden } else { opening::dropped(window, coding, &track.prefix, &samples)? };

@@ -12,7 +12,7 @@ use self::boxes::{Header, child, header};
 use self::entry::Coding;
 use self::fragments::{Defaults, Fragments};
 use self::track::{Movie, RawEdit, Track};
-use super::order::{Stretch, edited, presentation};
+use super::order::{IN_DECODE_ORDER, Stretch, edited, is_of_decoding, presentation};
 use super::window::Window;
 use super::{Care, Edit, Found, INDEX_LIMIT, IndexError, Sample, SampleTable, beginnings, hidden, opening, packet};
 
@@ -74,6 +74,9 @@ pub(super) fn read(window: &mut Window<'_>, care: Care) -> Result<Found, IndexEr
     let stretches = stretches(&track, &movie);
     if stretches.len() as u64 * in_header as u64 > EDIT_LIMIT {
         return Ok(sequential(format!("its edit list has {} entries", stretches.len())));
+    }
+    if is_of_decoding(window, packets, &[], &samples, care)? {
+        return Ok(sequential(IN_DECODE_ORDER));
     }
     let mut begins = |sample: &Sample| beginnings::may_begin(window, packets, &[], sample);
     let order = presentation(codec, &samples[..in_header], 0, &mut begins)?;

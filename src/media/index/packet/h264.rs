@@ -2,7 +2,7 @@
 
 use super::bits::Bits;
 use super::nal::plain;
-use super::{Begins, Opening, Opens};
+use super::{Begins, Opening, Opens, Place};
 
 /// Bytes of a slice's header or a parameter set that are looked at.
 const MOST: usize = 256;
@@ -14,6 +14,20 @@ const MESSAGES: usize = 4096;
 pub(super) struct Sequence {
     /// Pictures that others may refer to at a time.
     pub(super) references: u32,
+    /// Whether pictures may be shown in another order than they are coded in.
+    pub(super) reorders: bool,
+    /// What stands in a slice's header before the picture's place in the order.
+    header: Header,
+}
+
+/// Lengths of fields in bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Header {
+    separate_planes: bool,
+    frame_number: u32,
+    /// 0 where the order is not counted in the slices.
+    order: u32,
+    frames_only: bool,
 }
 
 impl Sequence {
@@ -25,12 +39,14 @@ impl Sequence {
         let profile = bits.number(8)?;
         bits.skip(16);
         bits.ue()?;
+        let mut header = Header::default();
         if [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135].contains(&profile) {
-            chroma_and_scaling(&mut bits)?;
+            header.separate_planes = chroma_and_scaling(&mut bits)?;
         }
-        let _frame_number = bits.ue()?;
-        match bits.ue()? {
-            0 => drop(bits.ue()?),
+        header.frame_number = bits.ue()?.min(12) + 4;
+        let order = bits.ue()?;
+        match order {
+            0 => header.order = bits.ue()?.min(12) + 4,
             1 => {
                 bits.skip(1);
                 bits.se()?;
@@ -41,21 +57,100 @@ impl Sequence {
             }
             _ => {}
         }
-        Some(Self { references: bits.ue()? })
+        let references = bits.ue()?;
+        let may_reorder = order != 2 && profile != 66;
+        bits.skip(1);
+        bits.ue()?;
+        bits.ue()?;
+        header.frames_only = bits.bit()?;
+        let reorders = may_reorder && most_reordered(&mut bits, header.frames_only) != Some(0);
+        Some(Self { references, reorders, header })
     }
 }
 
-/// `chroma_format_idc` up to the scaling lists (7.3.2.1.1).
-fn chroma_and_scaling(bits: &mut Bits<'_>) -> Option<()> {
-    let chroma = bits.ue()?;
-    if chroma == 3 {
+/// `max_num_reorder_frames` (E.1.1), if it is said; the bits are behind `frame_mbs_only_flag`.
+fn most_reordered(bits: &mut Bits<'_>, frames_only: bool) -> Option<u32> {
+    bits.skip(if frames_only { 1 } else { 2 });
+    if bits.bit()? {
+        for _ in 0..4 {
+            bits.ue()?;
+        }
+    }
+    if !bits.bit()? {
+        return None;
+    }
+    if bits.bit()? && bits.number(8)? == 255 {
+        bits.skip(32);
+    }
+    if bits.bit()? {
         bits.skip(1);
     }
+    if bits.bit()? {
+        bits.skip(4);
+        if bits.bit()? {
+            bits.skip(24);
+        }
+    }
+    if bits.bit()? {
+        bits.ue()?;
+        bits.ue()?;
+    }
+    if bits.bit()? {
+        bits.skip(65);
+    }
+    let mut buffered = false;
+    for _ in 0..2 {
+        if bits.bit()? {
+            buffered = true;
+            let count = bits.ue()?.min(31) + 1;
+            bits.skip(8);
+            for _ in 0..count {
+                bits.ue()?;
+                bits.ue()?;
+                bits.skip(1);
+            }
+            bits.skip(20);
+        }
+    }
+    bits.skip(if buffered { 2 } else { 1 });
+    if !bits.bit()? {
+        return None;
+    }
+    bits.skip(1);
+    for _ in 0..4 {
+        bits.ue()?;
+    }
+    bits.ue()
+}
+
+/// Where the picture of these NAL units stands in the order of showing.
+pub(super) fn place<'a>(mut units: impl Iterator<Item = &'a [u8]>, sequence: Sequence) -> Option<Place> {
+    let unit = units.find(|unit| matches!(unit[0] & 31, 1 | 2 | 5))?;
+    if unit[0] & 31 == 5 {
+        return Some(Place::First);
+    }
+    let Header { separate_planes, frame_number, order, frames_only } = sequence.header;
+    let header = plain(&unit[1..], MOST);
+    let mut bits = Bits::new(&header);
+    for _ in 0..3 {
+        bits.ue()?;
+    }
+    bits.skip(frame_number as usize + if separate_planes { 2 } else { 0 });
+    if !frames_only && bits.bit()? {
+        bits.skip(1);
+    }
+    (order > 0).then_some(Place::At { count: bits.number(order)?, bits: order })
+}
+
+/// `chroma_format_idc` up to the scaling lists (7.3.2.1.1); returns `separate_colour_plane_flag`.
+fn chroma_and_scaling(bits: &mut Bits<'_>) -> Option<bool> {
+    let chroma = bits.ue()?;
+    let separate = chroma == 3 && bits.bit()?;
     bits.ue()?;
     bits.ue()?;
     bits.skip(1);
     if !bits.bit()? {
-        return Some(());
+        return Some(separate);
     }
     for list in 0..if chroma == 3 { 12 } else { 8 } {
         if !bits.bit()? {
@@ -69,7 +164,7 @@ fn chroma_and_scaling(bits: &mut Bits<'_>) -> Option<()> {
             last = if next == 0 { last } else { next };
         }
     }
-    Some(())
+    Some(separate)
 }
 
 /// Whether decoding can begin with the picture of these NAL units, of which the last may be cut short; `None` where its slices
@@ -145,11 +240,12 @@ fn in_steps(bytes: &[u8]) -> Option<(usize, &[u8])> {
 mod tests {
     use super::*;
 
-    /// A sequence parameter set of profile 66 with so many references, `ue(v)` in three bits.
+    /// A sequence parameter set of profile 66 with 1 or 2 references.
     fn sequence(references: u8) -> Vec<u8> {
-        // Profile, constraints, level; id 0, frame number 0, order count of type 2 (011), then the references.
-        let code = [0b0001_0000, 0b1000, 0b1100][usize::from(references)];
-        vec![0x67, 66, 0, 30, 0b1101_1000 | code >> 2, code << 6 | 0x3f]
+        // Profile, constraints, level; id 0, frame number 0, order of type 2 (011), references (010 or 011).
+        let first = 0b1101_1000 | (references + 1);
+        // No gaps, one macroblock each way, frames only, no cropping, nothing more.
+        vec![0x67, 66, 0, 30, first, 0b0111_1000]
     }
 
     fn judged(units: &[&[u8]], references: u8) -> Option<Begins> {
@@ -158,12 +254,10 @@ mod tests {
 
     #[test]
     fn a_sequence_says_how_many_references_there_are() {
-        assert_eq!(
-            [0, 1, 2].map(|references| Sequence::of([&sequence(references)[..]])),
-            [0, 1, 2].map(|references| Some(Sequence { references }))
-        );
-        assert_eq!(Sequence::of([&[0x67, 100][..]]), None);
-        assert_eq!(Sequence::of([&[0x68, 100][..]]), None);
+        let references = |unit: &[u8]| Sequence::of([unit]).map(|sequence| sequence.references);
+        assert_eq!([1, 2].map(|count| references(&sequence(count))), [Some(1), Some(2)]);
+        assert_eq!(references(&[0x67, 100]), None);
+        assert_eq!(references(&[0x68, 100]), None);
     }
 
     #[test]
@@ -191,5 +285,24 @@ mod tests {
         assert_eq!(found(&[&[6, 6, 1, 0b0010_0000, 0x80], &[0x41, 0x98]]), Some((Opens::Later(3), true)));
         assert_eq!(found(&[&[0x01, 0x98]]), Some((Opens::Leading, false)));
         assert_eq!(found(&[&[0x67, 1]]), None);
+    }
+
+    #[test]
+    fn a_sequence_says_whether_pictures_are_reordered() {
+        // Of x264, with and without B pictures.
+        let with: &[u8] =
+            &[0x67, 0xf4, 0, 0x0b, 0x91, 0x9b, 0x28, 0x51, 0xb6, 2, 0x20, 0, 0, 3, 0, 0x20, 0, 0, 6, 0x41, 0xe2, 0x85, 0x32, 0xc0];
+        let without: &[u8] =
+            &[0x67, 0xf4, 0, 0x0b, 0x91, 0x96, 0x40, 0xa3, 0x6c, 4, 0x40, 0, 0, 3, 0, 0x40, 0, 0, 0x0c, 0x83, 0xc5, 0x0a, 0x92];
+        let found = Sequence::of([with]).unwrap();
+        assert_eq!((found.reorders, found.header.frame_number, found.header.order, found.header.frames_only), (true, 4, 6, true));
+        assert!(!Sequence::of([without]).unwrap().reorders);
+        // First macroblock 0, type B (6), set 0, frame number 2, 6 pictures on.
+        let slice: &[u8] = &[1, 0b1001_1110, 0b0100_0011, 0b0000_0000];
+        assert_eq!(place([slice].into_iter(), found), Some(Place::At { count: 6, bits: 6 }));
+        assert_eq!(place([&[0x65, 0x88][..]].into_iter(), found), Some(Place::First));
+        for cut in 1..with.len() {
+            let _ = Sequence::of([&with[..cut]]);
+        }
     }
 }

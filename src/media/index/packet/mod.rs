@@ -4,6 +4,7 @@
 mod av1;
 mod bits;
 mod h264;
+mod h265;
 mod mpeg;
 pub(in crate::media) mod nal;
 mod vpx;
@@ -46,6 +47,35 @@ pub(super) struct Opening {
     pub(super) refers: bool,
 }
 
+/// Where a picture stands in the order of showing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Behind all before it; counting begins anew.
+    First,
+    /// By a count of so many bits that runs over.
+    At { count: u32, bits: u32 },
+    /// Behind those that were shown so far.
+    Ahead,
+    /// Before the one that was coded before it.
+    Back,
+}
+
+impl Place {
+    /// Whether it is shown before a picture that was coded before it.
+    pub(super) fn is_before(self, earlier: Option<Place>) -> bool {
+        match (self, earlier) {
+            (Self::Back, _) => true,
+            (Self::At { count, bits }, Some(Self::At { count: earlier, .. })) => {
+                let distance = count.wrapping_sub(earlier) & ((1 << bits) - 1);
+                distance >= 1 << (bits - 1)
+            }
+            // Where counting begins anew it begins with 0.
+            (Self::At { count, bits }, Some(Self::First)) => count >= 1 << (bits - 1),
+            _ => false,
+        }
+    }
+}
+
 /// How samples are coded.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Coding<'a> {
@@ -76,14 +106,38 @@ impl Coding<'_> {
                 h264::begins(nal::begun(head, prefix), sequence)
             }
             (Codec::H264, None) => h264::begins(nal::between_start_codes(head), h264::Sequence::of(nal::between_start_codes(head))),
-            (Codec::H265, Some(prefix)) => h265(nal::begun(head, prefix)),
-            (Codec::H265, None) => h265(nal::between_start_codes(head)),
+            (Codec::H265, Some(prefix)) => h265::begins(nal::begun(head, prefix)),
+            (Codec::H265, None) => h265::begins(nal::between_start_codes(head)),
             (Codec::Vp8, _) => head.first().map(|tag| key(tag & 1 == 0)),
             (Codec::Vp9, _) => vpx::is_key(head).map(key),
             (Codec::Av1, _) => av1::is_key(head).map(key),
             (Codec::Mpeg4, _) => mpeg::begins_mpeg4(head),
             (Codec::Mpeg1 | Codec::Mpeg2, _) => mpeg::begins_mpeg2(head),
             (Codec::H263 | Codec::Mjpeg | Codec::ProRes(_), _) => None,
+        }
+    }
+
+    /// Whether pictures may be shown in another order than they are coded in, as far as the decoder's configuration says.
+    pub(super) fn reorders(&self) -> bool {
+        let data = self.data.unwrap_or_default();
+        match self.codec {
+            Codec::H264 => h264::Sequence::of(nal::of_avcc(data)).is_some_and(|sequence| sequence.reorders),
+            Codec::H265 => h265::Sequence::of(&nal::of_hvcc(data)).is_some_and(|sequence| sequence.reorders),
+            Codec::Mpeg1 | Codec::Mpeg2 | Codec::Mpeg4 => true,
+            _ => false,
+        }
+    }
+
+    /// Where a sample that begins with `head` stands in the order of showing. `None` where more of it has to be seen, or where
+    /// that is not read here.
+    pub(super) fn place(&self, head: &[u8]) -> Option<Place> {
+        let data = self.data.unwrap_or_default();
+        match (self.codec, nal::length_size(self.format, self.data)) {
+            (Codec::H264, Some(prefix)) => h264::place(nal::begun(head, prefix), h264::Sequence::of(nal::of_avcc(data))?),
+            (Codec::H265, Some(prefix)) => h265::place(nal::begun(head, prefix), h265::Sequence::of(&nal::of_hvcc(data))?),
+            (Codec::Mpeg4, _) => mpeg::mpeg4_opens(head).map(shown_back),
+            (Codec::Mpeg1 | Codec::Mpeg2, _) => mpeg::mpeg2_opens(head).map(shown_back),
+            _ => None,
         }
     }
 
@@ -94,8 +148,8 @@ impl Coding<'_> {
         match (self.codec, nal::length_size(self.format, self.data)) {
             (Codec::H264, Some(prefix)) => h264::opening(nal::begun(head, prefix)),
             (Codec::H264, None) => h264::opening(nal::between_start_codes(head)),
-            (Codec::H265, Some(prefix)) => h265_kind(nal::begun(head, prefix)).map(h265_opens).map(alone),
-            (Codec::H265, None) => h265_kind(nal::between_start_codes(head)).map(h265_opens).map(alone),
+            (Codec::H265, Some(prefix)) => h265::opens(nal::begun(head, prefix)).map(alone),
+            (Codec::H265, None) => h265::opens(nal::between_start_codes(head)).map(alone),
             (Codec::Mpeg4, _) => mpeg::mpeg4_opens(head).map(alone),
             (Codec::Mpeg1 | Codec::Mpeg2, _) => mpeg::mpeg2_opens(head).map(alone),
             _ => None,
@@ -103,28 +157,13 @@ impl Coding<'_> {
     }
 }
 
+/// B pictures of MPEG are shown before the picture that was coded before them.
+fn shown_back(opens: Opens) -> Place {
+    if opens == Opens::Leading { Place::Back } else { Place::Ahead }
+}
+
 fn key(is_key: bool) -> Begins {
     if is_key { Begins::Here } else { Begins::Not }
-}
-
-/// Those of random access points are 16 to 23 (ITU-T H.265, 7.4.2.2).
-fn h265<'a>(units: impl Iterator<Item = &'a [u8]>) -> Option<Begins> {
-    h265_kind(units).map(|kind| key((16..24).contains(&kind)))
-}
-
-/// The type of the first slice.
-fn h265_kind<'a>(mut units: impl Iterator<Item = &'a [u8]>) -> Option<u8> {
-    units.find_map(|unit| Some(unit[0] >> 1 & 63).filter(|kind| *kind < 32))
-}
-
-/// Leading pictures that are skipped (8, 9), and the random access points that they lead up to (16 to 18, 21).
-fn h265_opens(kind: u8) -> Opens {
-    match kind {
-        8 | 9 => Opens::Leading,
-        16..=18 | 21 => Opens::Open,
-        19 | 20 => Opens::Whole,
-        _ => Opens::Other,
-    }
 }
 
 impl Codec {
@@ -139,10 +178,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn h265_begins_with_a_random_access_point() {
-        let coding = |head: &[u8]| Coding { codec: Codec::H265, format: StreamFormat::ByteStream, data: None }.begins(head);
-        assert_eq!(coding(&[0, 0, 1, 0x46, 1, 0x50, 0, 0, 1, 21 << 1, 1]), Some(Begins::Here));
-        assert_eq!(coding(&[0, 0, 1, 0x46, 1, 0x50, 0, 0, 1, 1 << 1, 1]), Some(Begins::Not));
-        assert_eq!(coding(&[0, 0, 1, 0x46, 1, 0x50]), None);
+    fn a_count_that_runs_over_goes_on() {
+        let at = |count| Place::At { count, bits: 4 };
+        assert!(at(2).is_before(Some(at(8))) && at(14).is_before(Some(at(1))) && at(15).is_before(Some(Place::First)));
+        assert!(!at(8).is_before(Some(at(2))) && !at(1).is_before(Some(at(14))) && !at(3).is_before(Some(Place::First)));
+        assert!(Place::Back.is_before(None) && !Place::First.is_before(Some(at(3))) && !at(1).is_before(None));
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn of_avcc(avcc: &[u8]) -> Vec<&[u8]> {
     loop {
         for _ in 0..left {
             let Some((unit, after)) = sized(rest) else { return found };
-            found.push(unit);
+            found.extend((!unit.is_empty()).then_some(unit));
             rest = after;
         }
         match rest.split_first() {
@@ -62,6 +62,22 @@ pub(super) fn of_avcc(avcc: &[u8]) -> Vec<&[u8]> {
             _ => return found,
         }
     }
+}
+
+/// The parameter sets in hvcC (8.3.3.1).
+pub(super) fn of_hvcc(hvcc: &[u8]) -> Vec<&[u8]> {
+    let mut found = Vec::new();
+    let Some((&arrays, mut rest)) = hvcc.get(22..).and_then(<[u8]>::split_first) else { return found };
+    for _ in 0..arrays {
+        let Some((&[_, high, low], after)) = rest.split_first_chunk::<3>() else { return found };
+        rest = after;
+        for _ in 0..u16::from_be_bytes([high, low]) {
+            let Some((unit, after)) = sized(rest) else { return found };
+            found.extend((!unit.is_empty()).then_some(unit));
+            rest = after;
+        }
+    }
+    found
 }
 
 /// What stands behind a length of two bytes.
@@ -105,10 +121,12 @@ mod tests {
 
     #[test]
     fn configurations_have_parameter_sets() {
-        let avcc = [1, 100, 0, 30, 0xff, 0xe1, 0, 2, 0x67, 1, 1, 0, 1, 0x68, 99];
+        let avcc = [1, 100, 0, 30, 0xff, 0xe2, 0, 2, 0x67, 1, 0, 0, 1, 0, 1, 0x68, 99];
         assert_eq!(of_avcc(&avcc), [&[0x67, 1][..], &[0x68]]);
-        for cut in 0..avcc.len() {
-            let _ = of_avcc(&avcc[..cut]);
+        let hvcc = [&[1; 22][..], &[2, 0xa0, 0, 1, 0, 1, 5, 0xa1, 0, 2, 0, 1, 6, 0, 2, 7, 7]].concat();
+        assert_eq!(of_hvcc(&hvcc), [&[5][..], &[6], &[7, 7]]);
+        for cut in 0..hvcc.len() {
+            let _ = (of_avcc(&avcc[..cut.min(avcc.len())]), of_hvcc(&hvcc[..cut]));
         }
     }
 
