@@ -50,6 +50,19 @@ fn numbers(kind: &[u8; 4], version_and_flags: u32, body: &[u32]) -> Vec<u8> {
 /// An MP4 of packets that are decoded 40 ms after each other. `entry` and `config` are the kinds of the sample entry and of the
 /// box with the decoder's configuration in it.
 pub(crate) fn mp4(entry: &[u8; 4], config: &[u8; 4], data: &[u8], packets: &[Packet]) -> Vec<u8> {
+    mp4_of_parts(entry, config, &[Part { data, size: SIZE, packets }])
+}
+
+/// Packets that have a sample description of their own.
+pub(crate) struct Part<'a> {
+    pub(crate) data: &'a [u8],
+    pub(crate) size: (usize, usize),
+    pub(crate) packets: &'a [Packet],
+}
+
+/// As [`mp4`], of several parts.
+pub(crate) fn mp4_of_parts(entry: &[u8; 4], config: &[u8; 4], parts: &[Part<'_>]) -> Vec<u8> {
+    let packets: Vec<&Packet> = parts.iter().flat_map(|part| part.packets).collect();
     let count = packets.len() as u32;
     let dts = |at: usize| 40 * at as i64;
     let matrix = [0x0001_0000, 0, 0, 0, 0x0001_0000, 0, 0, 0, 0x4000_0000];
@@ -60,16 +73,20 @@ pub(crate) fn mp4(entry: &[u8; 4], config: &[u8; 4], data: &[u8], packets: &[Pac
     let mdhd = numbers(b"mdhd", 0, &[0, 0, 1000, length, 0x55c4_0000]);
     let hdlr = boxed(b"hdlr", &[&[0; 8], b"vide", &[0; 13]]);
     let dinf = boxed(b"dinf", &[&boxed(b"dref", &[&[0, 0, 0, 0, 0, 0, 0, 1], &numbers(b"url ", 1, &[])])]);
-    let size = [(width as u16).to_be_bytes(), (height as u16).to_be_bytes()].concat();
     let resolution = [0, 0x48, 0, 0, 0, 0x48, 0, 0, 0, 0, 0, 0, 0, 1];
-    let configuration = if data.is_empty() { Vec::new() } else { boxed(config, &[data]) };
-    let described = boxed(entry, &[&[0; 7], &[1], &[0; 16], &size, &resolution, &[0; 32], &[0, 24, 255, 255], &configuration]);
-    let stsd = boxed(b"stsd", &[&[0, 0, 0, 0, 0, 0, 0, 1], &described]);
-    let sync: Vec<u32> = (1..).zip(packets).filter(|(_, packet)| packet.sync).map(|(number, _)| number).collect();
+    let described = |part: &Part<'_>| {
+        let size = [(part.size.0 as u16).to_be_bytes(), (part.size.1 as u16).to_be_bytes()].concat();
+        let configuration = if part.data.is_empty() { Vec::new() } else { boxed(config, &[part.data]) };
+        boxed(entry, &[&[0; 7], &[1], &[0; 16], &size, &resolution, &[0; 32], &[0, 24, 255, 255], &configuration])
+    };
+    let descriptions: Vec<u8> = parts.iter().flat_map(described).collect();
+    let stsd = boxed(b"stsd", &[&[0; 4], &(parts.len() as u32).to_be_bytes(), &descriptions]);
+    let sync: Vec<u32> = (1..).zip(&packets).filter(|(_, packet)| packet.sync).map(|(number, _)| number).collect();
     let sizes = packets.iter().map(|packet| packet.bytes.len() as u32);
+    let chunks: Vec<u32> = (1..).zip(parts).flat_map(|(number, part)| [number, part.packets.len() as u32, number]).collect();
     let mut tables = vec![
         numbers(b"stts", 0, &[1, count, 40]),
-        numbers(b"stsc", 0, &[1, 1, count, 1]),
+        numbers(b"stsc", 0, &[&[parts.len() as u32], chunks.as_slice()].concat()),
         numbers(b"stsz", 0, &[0, count].into_iter().chain(sizes).collect::<Vec<_>>()),
     ];
     if sync.len() < packets.len() {
@@ -80,8 +97,11 @@ pub(crate) fn mp4(entry: &[u8; 4], config: &[u8; 4], data: &[u8], packets: &[Pac
         tables.push(numbers(b"ctts", 0x0100_0000, &[count].into_iter().chain(offsets).collect::<Vec<_>>()));
     }
     let ftyp = boxed(b"ftyp", &[b"isom", &[0, 0, 2, 0], b"isomiso2mp41"]);
+    let lengths = parts.iter().map(|part| part.packets.iter().map(|packet| packet.bytes.len() as u32).sum::<u32>());
     let moov = |first: u32| {
-        let stbl = boxed(b"stbl", &[&stsd, &tables.concat(), &numbers(b"stco", 0, &[1, first])]);
+        let offsets = lengths.clone().scan(first, |at, length| Some(std::mem::replace(at, *at + length)));
+        let stco = numbers(b"stco", 0, &[parts.len() as u32].into_iter().chain(offsets).collect::<Vec<_>>());
+        let stbl = boxed(b"stbl", &[&stsd, &tables.concat(), &stco]);
         let minf = boxed(b"minf", &[&numbers(b"vmhd", 1, &[0, 0]), &dinf, &stbl]);
         let mdia = boxed(b"mdia", &[&mdhd, &hdlr, &minf]);
         boxed(b"moov", &[&mvhd, &boxed(b"trak", &[&tkhd, &mdia])])

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use edgelabel::media::{Error, Media};
 
-use super::build::{Packet, matroska, mp4, packets};
+use super::build::{Packet, Part, matroska, mp4, mp4_of_parts, packets};
 use super::{clip, media, soon, whole};
 
 fn written(dir: &Path, name: &str, bytes: &[u8]) -> PathBuf {
@@ -239,4 +239,33 @@ fn pictures_are_shown_in_their_own_order_where_the_container_has_that_of_decodin
     // GStreamer's encoder of MPEG-4 knows no other order.
     all_right(&media, &clip::make(dir.path(), "mpeg4.mkv", 40, "avenc_mpeg4 max-bframes=2 gop-size=12 ! matroskamux"), 40);
     all_right(&media, &clip::make(dir.path(), "mpeg4.mp4", 40, "avenc_mpeg4 max-bframes=2 gop-size=12 ! mp4mux"), 40);
+}
+
+#[test]
+fn all_pictures_of_two_descriptions_in_one_track_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let media = media(dir.path());
+    let encoder = "x264enc bframes=3 b-adapt=false key-int-max=12 ! mp4mux";
+    let (large, large_data) = packets(&clip::make(dir.path(), "large.mp4", 40, encoder));
+    let small = format!("videoscale ! video/x-raw,width=80,height=48 ! {encoder}");
+    let (small, small_data) = packets(&clip::make(dir.path(), "small.mp4", 40, &small));
+    let keys: Vec<usize> = (0..40).filter(|&at| large[at].sync && small[at].sync).collect();
+    let cut = keys[keys.len() / 2];
+    let parts = [
+        Part { data: &large_data, size: clip::SIZE, packets: &large[..cut] },
+        Part { data: &small_data, size: (80, 48), packets: &small[cut..] },
+    ];
+    all_right(&media, &written(dir.path(), "parts.mp4", &mp4_of_parts(b"avc1", b"avcC", &parts)), 40);
+}
+
+#[test]
+fn uncompressed_pictures_are_refused_with_a_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let media = media(dir.path());
+    for (name, pipeline) in
+        [("raw.avi", "avimux"), ("raw.y4m", "y4menc"), ("raw.mkv", "matroskamux"), ("raw.mov", "video/x-raw,format=UYVY ! qtmux")]
+    {
+        let error = media.frame_of_file(&clip::make(dir.path(), name, 4, pipeline), &whole(2), &soon()).unwrap_err();
+        assert!(error.to_string().contains("not compressed") && error.to_string().contains("convert"), "{name}: {error}");
+    }
 }

@@ -122,10 +122,10 @@ fn frame(link: &Link, job: &FrameJob, index: &[u8], keeper: &mut Keeper) -> Resu
     let clock = Clock::start(link);
     let (facts, picture) = match found {
         Found::Table(table) => from_tables(link, job, table, keeper, &deadline)?,
-        Found::Sequential { container, .. } => from_count(link, job, container, &deadline)?,
+        Found::Sequential { container, unedited, .. } => from_count(link, job, (container, unedited), &deadline)?,
         Found::Still(_) => return from_still(link, job, index_ms),
         // GStreamer knows more kinds of files than are told apart here.
-        Found::Unknown { what } => from_count(link, job, "unknown", &deadline).map_err(|failure| unknown(failure, &what))?,
+        Found::Unknown { what } => from_count(link, job, ("unknown", false), &deadline).map_err(|failure| unknown(failure, &what))?,
     };
     finish(link, job, (index_ms, clock.lap(link)), facts, picture)
 }
@@ -182,7 +182,7 @@ fn from_tables(
         match contradiction {
             Contradiction::Count => match index::read_closely(&mut source).map_err(unreadable)? {
                 Found::Table(true_one) => (table, closely) = (true_one, true),
-                Found::Sequential { container, .. } => return from_count(link, job, container, deadline),
+                Found::Sequential { container, unedited, .. } => return from_count(link, job, (container, unedited), deadline),
                 Found::Still(_) | Found::Unknown { .. } => return Err(Stop::Contradicted(contradiction).failure()),
             },
             // Each time there are fewer such places, so this ends.
@@ -194,7 +194,7 @@ fn from_tables(
 
 fn from_table(link: &Link, job: &FrameJob, table: &SampleTable, keeper: &mut Keeper, deadline: &Deadline) -> Result<(Facts, Rgb), Stop> {
     if elements::caps(table).is_none() {
-        return Ok(from_count(link, job, table.container, deadline)?);
+        return Ok(from_count(link, job, (table.container, false), deadline)?);
     }
     let plan = table.plan(job.frame).map_err(|beyond| Failure::OutOfRange { count: beyond.count })?;
     let display = Display { turn: table.turn, pixel_aspect: table.pixel_aspect, crop: table.crop, colour: table.colour };
@@ -228,7 +228,7 @@ fn from_table(link: &Link, job: &FrameJob, table: &SampleTable, keeper: &mut Kee
     Ok((facts, choice.picture))
 }
 
-fn from_count(link: &Link, job: &FrameJob, container: &str, deadline: &Deadline) -> Result<(Facts, Rgb), Failure> {
+fn from_count(link: &Link, job: &FrameJob, (container, unedited): (&str, bool), deadline: &Deadline) -> Result<(Facts, Rgb), Failure> {
     if job.decoder != "auto" && job.decoder != "software" {
         let remedy =
             format!("media.decoder is {:?}, but {container} has no index and is decoded in software; choose \"auto\"", job.decoder);
@@ -237,7 +237,7 @@ fn from_count(link: &Link, job: &FrameJob, container: &str, deadline: &Deadline)
     if let Some(failure) = elements::missing_demuxer(container) {
         return Err(failure);
     }
-    let counted = sequential::decode(link, job.size, job.frame, deadline)?;
+    let counted = sequential::decode(link, job.size, (job.frame, unedited), deadline)?;
     let facts = Facts {
         pts_seconds: counted.seconds,
         decoder: format!("software ({})", counted.decoder),

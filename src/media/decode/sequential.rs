@@ -30,10 +30,11 @@ pub(super) struct Counted {
     pub(super) seconds: f64,
 }
 
-/// Decodes the first video stream of an item of `size` bytes until picture `frame`, from 0.
-pub(super) fn decode(link: &Link, size: u64, frame: u64, deadline: &Deadline) -> Result<Counted, Failure> {
+/// Decodes the first video stream of an item of `size` bytes until picture `frame`, from 0. Of an unedited one no picture is
+/// cut off, whatever length its container claims.
+pub(super) fn decode(link: &Link, size: u64, (frame, unedited): (u64, bool), deadline: &Deadline) -> Result<Counted, Failure> {
     damage::forget();
-    let running = Running::start(link, size)?;
+    let running = Running::start(link, size, unedited)?;
     let mut first = None;
     let mut count = 0;
     let find = deadline.within(FIND_STREAM);
@@ -87,7 +88,7 @@ struct Taken {
 }
 
 impl Running {
-    fn start(link: &Link, size: u64) -> Result<Self, Failure> {
+    fn start(link: &Link, size: u64, unedited: bool) -> Result<Self, Failure> {
         let pipeline = gst::Pipeline::new();
         let source = byte_source(link.clone(), size);
         let parse = make("parsebin")?;
@@ -95,7 +96,7 @@ impl Running {
         pipeline.add_many([source.upcast_ref(), &parse, sink.upcast_ref()]).map_err(internal)?;
         source.link(&parse).map_err(internal)?;
         let chosen = Arc::new(Mutex::new(Choice::default()));
-        connect_streams(&pipeline, &parse, &sink, &chosen);
+        connect_streams(&pipeline, &parse, &sink, (&chosen, unedited));
         let running = Self { pipeline, sink, chosen };
         running
             .pipeline
@@ -185,7 +186,12 @@ fn byte_source(link: Link, size: u64) -> gst_app::AppSrc {
 }
 
 /// Decodes the first video stream that appears, and lets all others run into nothing.
-fn connect_streams(pipeline: &gst::Pipeline, parse: &gst::Element, sink: &gst_app::AppSink, chosen: &Arc<Mutex<Choice>>) {
+fn connect_streams(
+    pipeline: &gst::Pipeline,
+    parse: &gst::Element,
+    sink: &gst_app::AppSink,
+    (chosen, unedited): (&Arc<Mutex<Choice>>, bool),
+) {
     let (weak, sink, shared) = (pipeline.downgrade(), sink.clone(), Arc::clone(chosen));
     parse.connect_pad_added(move |_, pad| {
         let Some(pipeline) = weak.upgrade() else { return };
@@ -194,6 +200,9 @@ fn connect_streams(pipeline: &gst::Pipeline, parse: &gst::Element, sink: &gst_ap
         if chosen.taken.is_none() && is_video(&caps) {
             match attach(&pipeline, pad, &caps, &sink) {
                 Ok(taken) => {
+                    if unedited {
+                        leave_open(pad);
+                    }
                     chosen.taken = Some(taken);
                     chosen.failure = None;
                     return;
@@ -233,6 +242,23 @@ fn attach(pipeline: &gst::Pipeline, pad: &gst::Pad, caps: &gst::Caps, sink: &gst
     let target = decoder.static_pad("sink").ok_or_else(|| internal("a decoder without a sink"))?;
     pad.link(&target).map_err(internal)?;
     Ok(Taken { decoder: name, codec: codec_name(caps), beginnings: Beginnings::of(&decoder) })
+}
+
+/// Takes the end out of the stretch that a demuxer says is shown: without an edit list it is but the length that the header
+/// claims, and pictures that are stored later than they are shown lie beyond it.
+fn leave_open(pad: &gst::Pad) {
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| {
+        if let Some(gst::PadProbeData::Event(event)) = &mut info.data
+            && let gst::EventView::Segment(said) = event.view()
+        {
+            let mut segment = said.segment().clone();
+            if let Some(time) = segment.downcast_mut::<gst::ClockTime>() {
+                time.set_stop(None::<gst::ClockTime>);
+            }
+            *event = gst::event::Segment::builder(&segment).seqnum(event.seqnum()).build();
+        }
+        gst::PadProbeReturn::Ok
+    });
 }
 
 fn discard(pipeline: &gst::Pipeline, pad: &gst::Pad) -> Result<(), Failure> {

@@ -35,6 +35,8 @@ pub enum Found {
         container: &'static str,
         /// Why there is no table.
         why: String,
+        /// No edit list cuts any of its pictures off.
+        unedited: bool,
     },
     /// A picture.
     Still(StillKind),
@@ -101,8 +103,11 @@ fn read_with(source: &mut Source, care: Care) -> Result<Found, IndexError> {
     if matroska::recognises(&head) {
         return matroska::read(&mut Window::new(source, head), care);
     }
+    if let Some(what) = sniff::uncompressed(&head) {
+        return Err(IndexError::Unsupported(what));
+    }
     if let Some(container) = sniff::container(&head) {
-        return Ok(Found::Sequential { container, why: format!("{container} has no table of frames") });
+        return Ok(Found::Sequential { container, why: format!("{container} has no table of frames"), unedited: false });
     }
     let what = if head.is_empty() { "an empty file" } else { "a file of unknown kind" };
     Ok(Found::Unknown { what: what.to_owned() })

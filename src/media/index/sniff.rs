@@ -26,6 +26,41 @@ pub(super) fn container(head: &[u8]) -> Option<&'static str> {
     named.or_else(|| is_transport_stream(head).then_some("mpegts"))
 }
 
+/// Codes of AVI for pictures that are not compressed; besides these there are numbers below 4.
+const UNCOMPRESSED: [&[u8; 4]; 14] =
+    [b"DIB ", b"RGB ", b"RAW ", b"I420", b"IYUV", b"YV12", b"YUY2", b"YUYV", b"UYVY", b"2vuy", b"NV12", b"Y800", b"v210", b"v410"];
+
+/// What to say of a file of uncompressed pictures, which nobody here decodes.
+pub(super) fn uncompressed(head: &[u8]) -> Option<String> {
+    let how = match container(head)? {
+        "y4m" => "YUV4MPEG2".to_owned(),
+        "avi" => {
+            let code = avi_code(head)?;
+            let name = match u32::from_le_bytes(*code) {
+                0..4 => "RGB".to_owned(),
+                _ if UNCOMPRESSED.contains(&code) => String::from_utf8_lossy(code).trim_end().to_owned(),
+                _ => return None,
+            };
+            format!("{name} in AVI")
+        }
+        _ => return None,
+    };
+    Some(uncompressed_remedy(&how))
+}
+
+/// The sentence for uncompressed pictures of some kind.
+pub(super) fn uncompressed_remedy(how: &str) -> String {
+    format!("its pictures are not compressed ({how}), which is not read here; convert it, to H.264 in MP4 for instance")
+}
+
+/// `biCompression` of the first video stream in an AVI's header.
+fn avi_code(head: &[u8]) -> Option<&[u8; 4]> {
+    let stream = head.windows(16).position(|field| field.starts_with(b"strh") && &field[8..12] == b"vids")?;
+    let format = stream + head[stream..].windows(4).position(|name| name == b"strf")?;
+    // The chunk's size; the structure's size, width, height, planes and depth.
+    head.get(format + 24..)?.first_chunk()
+}
+
 /// Sync bytes at the distance of packets of 188 bytes, of 192 with a time code, or of 204 with a check sum.
 fn is_transport_stream(head: &[u8]) -> bool {
     [188, 192, 204].iter().any(|&packet| {
@@ -39,6 +74,18 @@ fn is_transport_stream(head: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn uncompressed_pictures_are_named() {
+        let avi =
+            |code: &[u8; 4]| [&b"RIFF....AVI LIST....hdrlstrh\x38\0\0\0vids....strf\x28\0\0\0"[..], &[0; 16], code, &[0; 20]].concat();
+        let told = |code| uncompressed(&avi(code));
+        assert!(told(&[0; 4]).unwrap().contains("RGB in AVI"));
+        assert!(told(b"I420").unwrap().contains("I420 in AVI"));
+        assert_eq!((told(b"XVID"), told(b"MJPG")), (None, None));
+        assert!(uncompressed(b"YUV4MPEG2 W160 H96").unwrap().contains("convert it"));
+        assert_eq!(uncompressed(b"FLV\x01"), None);
+    }
 
     #[test]
     fn a_transport_stream_is_known_by_its_packets() {

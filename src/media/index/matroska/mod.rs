@@ -12,7 +12,7 @@ use self::tracks::Track;
 use super::order::{IN_DECODE_ORDER, is_of_decoding, presentation};
 use super::packet::{self, Coding};
 use super::window::Window;
-use super::{Care, Codec, Edit, Found, INDEX_LIMIT, IndexError, Sample, SampleTable, StreamFormat, beginnings, limit, opening};
+use super::{Care, Codec, Edit, Found, INDEX_LIMIT, IndexError, Sample, SampleTable, StreamFormat, beginnings, limit, opening, sniff};
 
 const SEGMENT: u32 = 0x1853_8067;
 const INFO: u32 = 0x1549_a966;
@@ -51,6 +51,9 @@ pub(super) fn read(window: &mut Window<'_>, care: Care) -> Result<Found, IndexEr
     };
     let (codec, stream_format) = match &track.coding {
         Ok(coding) => *coding,
+        Err(why) if why.contains("V_UNCOMPRESSED") => {
+            return Err(IndexError::Unsupported(sniff::uncompressed_remedy("V_UNCOMPRESSED in Matroska")));
+        }
         Err(why) => return Ok(sequential(why.clone())),
     };
     walk.blocks(&track, codec)?;
@@ -268,7 +271,7 @@ impl Walk<'_, '_> {
 }
 
 fn sequential(why: impl Into<String>) -> Found {
-    Found::Sequential { container: "matroska", why: why.into() }
+    Found::Sequential { container: "matroska", why: why.into(), unedited: true }
 }
 
 fn broken(cause: impl Into<String>) -> IndexError {

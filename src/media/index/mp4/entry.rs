@@ -25,6 +25,9 @@ pub(super) enum Coding {
     Foreign(String),
 }
 
+/// Names of entries whose pictures are not compressed.
+pub(super) const UNCOMPRESSED: [&str; 10] = ["raw", "rgba", "RGBA", "2vuy", "yuv2", "yuvs", "v210", "v308", "v408", "uncv"];
+
 /// Entry number `index` (from 1) of `stsd`, and the number of its data reference.
 pub(super) fn read(stsd: &[u8], index: u32) -> Option<(Entry, u16)> {
     let found = boxes(stsd.get(8..)?).nth(index.checked_sub(1)? as usize)?;

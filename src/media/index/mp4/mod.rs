@@ -14,7 +14,7 @@ use self::fragments::{Defaults, Fragments};
 use self::track::{Movie, RawEdit, Track};
 use super::order::{IN_DECODE_ORDER, Stretch, edited, is_of_decoding, presentation};
 use super::window::Window;
-use super::{Care, Edit, Found, INDEX_LIMIT, IndexError, Sample, SampleTable, beginnings, hidden, opening, packet};
+use super::{Care, Edit, Found, INDEX_LIMIT, IndexError, Sample, SampleTable, beginnings, hidden, opening, packet, sniff};
 
 /// Files up to this size are read whole rather than in steps.
 const SMALL_FILE: u64 = 8 << 20;
@@ -42,7 +42,7 @@ pub(super) fn read(window: &mut Window<'_>, care: Care) -> Result<Found, IndexEr
         return Err(broken("there is no movie header (moov): the recording was not finished, or the file is cut short"));
     };
     if child(&moov, b"cmov").is_some() {
-        return Ok(sequential("its movie header is compressed"));
+        return Ok(sequential("its movie header is compressed", false));
     }
     let movie = Movie::of(&moov);
     let fragmented = child(&moov, b"mvex").is_some();
@@ -50,10 +50,14 @@ pub(super) fn read(window: &mut Window<'_>, care: Care) -> Result<Found, IndexEr
         let what = if track::has_kind(&moov, b"soun") { "sound without pictures (mp4)" } else { "an mp4 without a video track" };
         return Ok(Found::Unknown { what: what.to_owned() });
     };
+    let unedited = track.edits.is_empty();
     let (codec, stream_format) = match &track.entry.coding {
         Coding::Known(codec, format) => (*codec, *format),
         Coding::Protected => return Err(unsupported("the video is encrypted (DRM)")),
-        Coding::Foreign(name) => return Ok(sequential(format!("its codec is {name}"))),
+        Coding::Foreign(name) if entry::UNCOMPRESSED.contains(&name.as_str()) => {
+            return Err(IndexError::Unsupported(sniff::uncompressed_remedy(&format!("{name} in MP4 or QuickTime"))));
+        }
+        Coding::Foreign(name) => return Ok(sequential(format!("its codec is {name}"), unedited)),
     };
     let packets = packet::Coding { codec, format: stream_format, data: track.entry.codec_data.as_deref() };
     let descriptions_differ = child(track.stbl, b"stsd").is_some_and(|stsd| !entry::all_alike(stsd));
@@ -68,15 +72,15 @@ pub(super) fn read(window: &mut Window<'_>, care: Care) -> Result<Found, IndexEr
         several |= fragments.other_description;
     }
     if several && descriptions_differ {
-        return Ok(sequential("the description of its pictures changes on the way"));
+        return Ok(sequential("the description of its pictures changes on the way", unedited));
     }
 
     let stretches = stretches(&track, &movie);
     if stretches.len() as u64 * in_header as u64 > EDIT_LIMIT {
-        return Ok(sequential(format!("its edit list has {} entries", stretches.len())));
+        return Ok(sequential(format!("its edit list has {} entries", stretches.len()), false));
     }
     if is_of_decoding(window, packets, &[], &samples, care)? {
-        return Ok(sequential(IN_DECODE_ORDER));
+        return Ok(sequential(IN_DECODE_ORDER, unedited));
     }
     let mut begins = |sample: &Sample| beginnings::may_begin(window, packets, &[], sample);
     let order = presentation(codec, &samples[..in_header], 0, &mut begins)?;
@@ -86,7 +90,7 @@ pub(super) fn read(window: &mut Window<'_>, care: Care) -> Result<Found, IndexEr
     super::limit(shown.len() as u64, u64::MAX, "mp4")?;
     let pictures = hidden::count(window, packets, &samples, care)?;
     if pictures.twofold {
-        return Ok(sequential("samples hold several pictures"));
+        return Ok(sequential("samples hold several pictures", unedited));
     }
     let hidden = if codec.hides() { pictures.hidden } else { opening::dropped(window, packets, &[], &samples)? };
     let edits = without(&hidden, &mut shown, edits);
@@ -203,8 +207,8 @@ fn without(hidden: &[bool], shown: &mut Vec<u32>, mut edits: Vec<Edit>) -> Vec<E
     edits
 }
 
-fn sequential(why: impl Into<String>) -> Found {
-    Found::Sequential { container: "mp4", why: why.into() }
+fn sequential(why: impl Into<String>, unedited: bool) -> Found {
+    Found::Sequential { container: "mp4", why: why.into(), unedited }
 }
 
 fn broken(cause: impl Into<String>) -> IndexError {

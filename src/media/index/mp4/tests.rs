@@ -198,7 +198,7 @@ fn what_cannot_be_had_is_said() {
     assert!(fails(&Movie { self_contained: 0, ..Movie::plain() }).contains("another file"));
     assert!(fails(&Movie { entry: *b"encv", ..Movie::plain() }).contains("encrypted"));
     let foreign = read(&mut Source::memory(Movie { entry: *b"cvid", ..Movie::plain() }.file())).unwrap();
-    assert!(matches!(foreign, Found::Sequential { container: "mp4", why } if why.contains("cvid")));
+    assert!(matches!(foreign, Found::Sequential { container: "mp4", why, unedited: true } if why.contains("cvid")));
     // Four thousand million samples in a file of some kilobytes.
     assert!(fails(&Movie::plain().with(numbers(b"stsz", 0, &[1, u32::MAX]))).contains("claimed"));
     assert!(fails(&Movie::plain().with(numbers(b"stss", 0, &[99, 1]))).contains("stss"));
