@@ -74,6 +74,7 @@ impl EditorAgent {
             return Err(Error::new(Kind::Unprocessable, message));
         }
         let order = order(trigger, agent, ground, &row, &reply)?;
+        report.answer = order.answers.iter().flat_map(|ordered| ordered.answer.spoken()).collect();
         let told = |saved: &Saved| (agent.reply == ReplyStyle::Summary).then(|| summary(&order, saved, &reply.left_out));
         self.deliver(trigger, agent, &order, told, report)
     }

@@ -79,6 +79,8 @@ impl EditorAgent {
             answered
         })?;
         let (names, answers): (Vec<String>, Vec<Ordered>) = answered.into_iter().map(|object| (object.name, object.ordered)).unzip();
+        let spoken = |(name, ordered): (&String, &Ordered)| format!("{name}: {}", ordered.answer.spoken().join(", "));
+        report.answer = names.iter().zip(&answers).map(spoken).collect();
         let order = SaveOrder { project: trigger.project.clone(), label: row.label_hash().clone(), frame: trigger.frame, answers };
         let left_out = report.left_out.clone();
         let told = |saved: &Saved| {

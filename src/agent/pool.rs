@@ -296,6 +296,7 @@ mod tests {
             data: "038ed92d-dbe8-4991-a3aa-6ede35d6e62d".parse().unwrap(),
             frame,
             objects: Vec::new(),
+            caller: None,
             deadline: Deadline::after(Duration::from_secs(10)),
             trace: Trace::fresh(),
             unasked: false,

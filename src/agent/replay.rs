@@ -84,8 +84,9 @@ fn remember(journal: &Journal, entry: &Pending, how: &Saved) {
             )
         }
     };
-    // The click knew the data item by its title, which the answer that was kept does not carry.
-    let title = journal.told(&entry.id).ok().flatten().map(|click| click.title).unwrap_or_default();
+    // The click knew the data item by its title, who pressed and what the answer is in words; the answer that was kept carries none.
+    let click = journal.told(&entry.id).ok().flatten();
+    let (title, caller, answer) = click.map(|click| (click.title, click.caller, click.answer)).unwrap_or_default();
     let episode = Episode {
         id: entry.id.clone(),
         at: time::OffsetDateTime::now_utc().unix_timestamp(),
@@ -95,6 +96,8 @@ fn remember(journal: &Journal, entry: &Pending, how: &Saved) {
         title,
         frame: entry.frame,
         outcome: outcome.into(),
+        caller,
+        answer,
         message,
         steps: Vec::new(),
         decoder: String::new(),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::media::Picture;
 use crate::telemetry::Step;
 
+use super::select::shortened;
 use super::{Error, Kind, Outcome};
 
 /// What the box was doing in a step, for "the time ran out while …".
@@ -45,6 +46,8 @@ pub struct Report {
     pub prompt_tokens: u64,
     /// Tokens of the answers, likewise.
     pub answer_tokens: u64,
+    /// What was answered, one piece for each classification or object, in words for people.
+    pub answer: Vec<String>,
     /// Titles of what the model left unanswered.
     pub left_out: Vec<String>,
     /// Selected objects that have no answer, each with the reason.
@@ -57,7 +60,15 @@ pub struct Report {
     pub picture: Option<Picture>,
 }
 
+/// Most characters of an answer that the history keeps.
+const LONGEST_ANSWER: usize = 300;
+
 impl Report {
+    /// What was answered, for the history; the whole of it is in the label row.
+    pub fn answered(&self) -> String {
+        shortened(&self.answer.join("; "), LONGEST_ANSWER)
+    }
+
     /// Notes a step that was timed elsewhere. What a step has noted already on its own is not counted twice.
     pub(super) fn note(&mut self, step: Step, took: Duration) {
         if !self.steps.iter().any(|(noted, _)| *noted == step) {

@@ -80,7 +80,7 @@ fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     if text.is_empty() { "none".into() } else { text }
 }
 
-fn shortened(text: &str, most: usize) -> String {
+pub(super) fn shortened(text: &str, most: usize) -> String {
     if text.chars().count() <= most { text.to_owned() } else { text.chars().take(most).chain(['…']).collect() }
 }
 

@@ -1,5 +1,7 @@
 //! What the label editor asks for, and what comes of it.
 
+use std::net::IpAddr;
+
 use crate::deadline::Deadline;
 use crate::ids::{DataHash, ProjectHash, RequestId};
 use crate::trace::Trace;
@@ -19,6 +21,8 @@ pub struct Trigger {
     pub frame: u64,
     /// The objects the annotator selected; empty means the whole frame.
     pub objects: Vec<String>,
+    /// The station that it came from; nobody's click came from none.
+    pub caller: Option<IpAddr>,
     /// When all steps must be over.
     pub deadline: Deadline,
     /// The caller's trace (`X-Cloud-Trace-Context` or `traceparent`), or one of its own: in the log, and in what Encord and

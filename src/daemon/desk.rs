@@ -158,6 +158,8 @@ impl Desk {
             title: report.title.clone(),
             frame: trigger.frame,
             outcome: outcome_word(verdict).into(),
+            caller: trigger.caller.map(|address| address.to_canonical().to_string()).unwrap_or_default(),
+            answer: report.answered(),
             message,
             steps,
             decoder: report.decoder.clone(),

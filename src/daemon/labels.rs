@@ -43,6 +43,7 @@ fn trigger(task: &Task, desk: &Desk) -> Result<Trigger, Failure> {
         data: task.data.clone(),
         frame: 0,
         objects: Vec::new(),
+        caller: None,
         deadline: Deadline::after(parts.budget).while_awaited(move || !ending.is_over()),
         trace: Trace::fresh(),
         unasked: true,

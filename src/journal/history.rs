@@ -27,6 +27,12 @@ pub struct Episode {
     pub frame: u64,
     /// `saved`, `kept`, `queued`, `late` (saved from the journal), `superseded`, or the kind of error.
     pub outcome: String,
+    /// The station that the click came from; empty where nobody pressed the button, and in episodes of older versions.
+    #[serde(default)]
+    pub caller: String,
+    /// What was answered, in words for people; empty when nothing was.
+    #[serde(default)]
+    pub answer: String,
     /// What the annotator was told, if anything.
     pub message: String,
     /// Milliseconds per step, in order.

@@ -461,6 +461,8 @@ mod tests {
                 title: String::new(),
                 frame: 0,
                 outcome: "saved".into(),
+                caller: String::new(),
+                answer: String::new(),
                 message: String::new(),
                 steps: vec![("model".into(), 1.5)],
                 decoder: String::new(),

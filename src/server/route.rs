@@ -131,7 +131,8 @@ async fn judge(
         Payload::Trigger(Ask { project, data, frame, objects }) => {
             door.count_project(&project, visit.address, rules.limits.triggers_per_project)?;
             let (agent, trace) = (agent.to_owned(), trace_of(&head.headers));
-            let trigger = Trigger { id, agent, project, data, frame, objects, deadline, trace, unasked: false };
+            let trigger =
+                Trigger { id, agent, project, data, frame, objects, caller: Some(visit.address.ip()), deadline, trace, unasked: false };
             run(door, rules, visit, trigger).await
         }
     }

@@ -59,6 +59,11 @@ export async function statusPage({ box, outside, station, click, row, attempt })
     const right = names.length === widths.length && Math.abs(sum - whole) < 2 && longest.startsWith("model");
     return [names.join(", "), right && /frame 20/.test(await first.innerText())];
   });
+  await judge("a trigger tells who asked and what was answered", async () => {
+    const card = await page.locator("#triggers article").first().innerText();
+    const [{ caller, answer }] = (await box.status()).triggers;
+    return [`${caller}: ${answer.slice(0, 60)}`, /^[0-9a-f.:]+$/.test(caller) && answer.length > 0 && card.includes(`from ${caller}`) && card.includes(answer)];
+  });
   await judge("certificate and authority: the download has that fingerprint", async () => {
     const coming = page.waitForEvent("download");
     await page.locator("#certificate a").click();

@@ -160,6 +160,7 @@ fn a_persons_newer_answer_stays_before_a_late_save_and_the_history_says_so() {
     let told = daemon.status()["triggers"][0].clone();
     assert_eq!(told["outcome"], "superseded");
     assert!(told["message"].as_str().unwrap().contains("that answer stays"), "{told}");
+    assert_eq!((told["caller"].as_str(), told["answer"].as_str()), (Some("127.0.0.1"), Some("Weather: Heavy rain")));
 }
 
 #[test]
