@@ -118,6 +118,11 @@ fn element(id: &[u8], body: &[u8]) -> Vec<u8> {
 
 /// A Matroska file of packets.
 pub(crate) fn matroska(codec: &str, data: &[u8], packets: &[Packet]) -> Vec<u8> {
+    laced_matroska(codec, data, packets, 1)
+}
+
+/// As [`matroska`], of blocks of so many packets, which have the timestamp of the first.
+pub(crate) fn laced_matroska(codec: &str, data: &[u8], packets: &[Packet], together: usize) -> Vec<u8> {
     let ebml = [
         element(&[0x42, 0x86], &[1]),
         element(&[0x42, 0xf7], &[1]),
@@ -134,12 +139,19 @@ pub(crate) fn matroska(codec: &str, data: &[u8], packets: &[Packet]) -> Vec<u8> 
     let entry =
         [element(&[0xd7], &[1]), element(&[0x73, 0xc5], &[1]), element(&[0x83], &[1]), element(&[0x86], codec.as_bytes()), private, video];
     let tracks = element(&[0x16, 0x54, 0xae, 0x6b], &element(&[0xae], &entry.concat()));
-    let cluster = |packet: &Packet| {
-        let block = [&[0x81, 0, 0, if packet.sync { 0x80 } else { 0 }][..], &packet.bytes].concat();
-        let time = element(&[0xe7], &(packet.pts as u32).to_be_bytes());
-        element(&[0x1f, 0x43, 0xb6, 0x75], &[time, element(&[0xa3], &block)].concat())
+    let cluster = |packets: &[Packet]| {
+        let (first, key) = (&packets[0], if packets[0].sync { 0x80 } else { 0 });
+        // The sizes of all but the last, each as a sum of bytes up to one below 255.
+        let size = |packet: &Packet| [vec![255; packet.bytes.len() / 255], vec![(packet.bytes.len() % 255) as u8]].concat();
+        let sizes: Vec<u8> = packets[..packets.len() - 1].iter().flat_map(size).collect();
+        let lace = if packets.len() > 1 { [&[packets.len() as u8 - 1][..], &sizes].concat() } else { Vec::new() };
+        let flags = key | if lace.is_empty() { 0 } else { 0x02 };
+        let bodies: Vec<u8> = packets.iter().flat_map(|packet| packet.bytes.clone()).collect();
+        let time = element(&[0xe7], &(first.pts as u32).to_be_bytes());
+        let block = element(&[0xa3], &[&[0x81, 0, 0, flags][..], &lace, &bodies].concat());
+        element(&[0x1f, 0x43, 0xb6, 0x75], &[time, block].concat())
     };
-    let clusters: Vec<u8> = packets.iter().flat_map(cluster).collect();
+    let clusters: Vec<u8> = packets.chunks(together).flat_map(cluster).collect();
     let segment = element(&[0x18, 0x53, 0x80, 0x67], &[info, tracks, clusters].concat());
     [element(&[0x1a, 0x45, 0xdf, 0xa3], &ebml.concat()), segment].concat()
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use edgelabel::media::{Error, Media};
 
-use super::build::{Packet, Part, matroska, mp4, mp4_of_parts, packets};
+use super::build::{Packet, Part, laced_matroska, matroska, mp4, mp4_of_parts, packets};
 use super::{clip, media, soon, whole};
 
 fn written(dir: &Path, name: &str, bytes: &[u8]) -> PathBuf {
@@ -268,4 +268,12 @@ fn uncompressed_pictures_are_refused_with_a_remedy() {
         let error = media.frame_of_file(&clip::make(dir.path(), name, 4, pipeline), &whole(2), &soon()).unwrap_err();
         assert!(error.to_string().contains("not compressed") && error.to_string().contains("convert"), "{name}: {error}");
     }
+}
+
+#[test]
+fn laced_pictures_are_shown_in_their_own_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let (packets, data) = packets(&clip::make(dir.path(), "h264.mp4", 40, "x264enc bframes=3 b-adapt=false key-int-max=12 ! mp4mux"));
+    let path = written(dir.path(), "laced.mkv", &laced_matroska("V_MPEG4/ISO/AVC", &data, &packets, 4));
+    all_right(&media(dir.path()), &path, 40);
 }

@@ -54,19 +54,24 @@ pub(super) const IN_DECODE_ORDER: &str = "its timestamps are in the order of dec
 const LOOKED_AT: usize = 64;
 
 /// Whether `samples` have timestamps in the order of decoding though their pictures are shown in another. Looks at samples only
-/// where the timestamps ascend and the codec's configuration allows another order, and only at the first unless closely.
+/// where the timestamps ascend and the codec's configuration allows another order, and only at the first unless closely. Those
+/// that are laced have timestamps in the order of decoding in any case.
 pub(super) fn is_of_decoding(
     window: &mut Window<'_>,
     coding: Coding<'_>,
     prefix: &[u8],
     samples: &[Sample],
-    care: Care,
+    (care, laced): (Care, bool),
 ) -> Result<bool, IndexError> {
-    let Some(mut watch) = Watch::of(coding, samples) else { return Ok(false) };
+    let laced = laced && coding.reorders();
+    let watch = if laced { Some(Watch { earlier: None }) } else { Watch::of(coding, samples) };
+    let Some(mut watch) = watch else { return Ok(false) };
     let first = hidden::opening(samples);
     let (samples, ahead) = match care {
-        Care::Usual => (&first[..first.len().min(LOOKED_AT)], first.iter().take(LOOKED_AT).map(|sample| sample.size as usize).sum()),
-        Care::Close => (samples, hidden::STRIDE),
+        Care::Usual if !laced => {
+            (&first[..first.len().min(LOOKED_AT)], first.iter().take(LOOKED_AT).map(|sample| sample.size as usize).sum())
+        }
+        _ => (samples, hidden::STRIDE),
     };
     for sample in samples {
         let place = look(window, prefix, sample, beginnings::Stretch::Ahead(ahead), &|head| coding.place(head))?;

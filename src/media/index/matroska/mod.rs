@@ -40,8 +40,17 @@ pub(super) fn recognises(head: &[u8]) -> bool {
 
 /// Reads the sample table.
 pub(super) fn read(window: &mut Window<'_>, care: Care) -> Result<Found, IndexError> {
-    let mut walk =
-        Walk { window, at: 0, ahead: STEP, tick: 1_000_000, cluster: 0, samples: Vec::new(), hidden: Vec::new(), twofold: false };
+    let mut walk = Walk {
+        window,
+        at: 0,
+        ahead: STEP,
+        tick: 1_000_000,
+        cluster: 0,
+        samples: Vec::new(),
+        hidden: Vec::new(),
+        twofold: false,
+        laced: false,
+    };
     let Some(tracks) = walk.up_to_tracks()? else {
         return Err(broken("it ends before its tracks are described"));
     };
@@ -60,9 +69,9 @@ pub(super) fn read(window: &mut Window<'_>, care: Care) -> Result<Found, IndexEr
     if walk.twofold {
         return Ok(sequential("packets hold several pictures"));
     }
-    let Walk { samples, hidden, .. } = walk;
+    let Walk { samples, hidden, laced, .. } = walk;
     let coding = Coding { codec, format: stream_format, data: track.codec_data.as_deref() };
-    if is_of_decoding(window, coding, &track.prefix, &samples, care)? {
+    if is_of_decoding(window, coding, &track.prefix, &samples, (care, laced))? {
         return Ok(sequential(IN_DECODE_ORDER));
     }
     let mut begins = |sample: &Sample| beginnings::may_begin(window, coding, &track.prefix, sample);
@@ -101,6 +110,8 @@ struct Walk<'w, 's> {
     hidden: Vec<bool>,
     /// A packet shows more than one picture.
     twofold: bool,
+    /// A block has more than one packet.
+    laced: bool,
 }
 
 impl Walk<'_, '_> {
@@ -195,6 +206,7 @@ impl Walk<'_, '_> {
                 (begin as u64, sizes.into_iter().map(|size| size as u64).collect())
             }
         };
+        self.laced |= sizes.len() > 1;
         limit(self.samples.len() as u64 + sizes.len() as u64, self.window.size(), "matroska")?;
         let ticks = i128::from(self.cluster) + i128::from(head.time);
         let pts = i64::try_from(ticks * i128::from(self.tick)).map_err(|_| unusable())?;

@@ -79,7 +79,7 @@ pub(super) fn read(window: &mut Window<'_>, care: Care) -> Result<Found, IndexEr
     if stretches.len() as u64 * in_header as u64 > EDIT_LIMIT {
         return Ok(sequential(format!("its edit list has {} entries", stretches.len()), false));
     }
-    if is_of_decoding(window, packets, &[], &samples, care)? {
+    if is_of_decoding(window, packets, &[], &samples, (care, false))? {
         return Ok(sequential(IN_DECODE_ORDER, unedited));
     }
     let mut begins = |sample: &Sample| beginnings::may_begin(window, packets, &[], sample);
