@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::{Codec, Colour, Crop, Edit, SAMPLE_LIMIT, Sample, SampleTable, StreamFormat, Turn};
 
 /// Changes with the layout below, and with what the readers make of a file.
-const MAGIC: [u8; 8] = *b"edgetab\x08";
+const MAGIC: [u8; 8] = *b"edgetab\x09";
 const SEAL: usize = 8;
 
 const CONTAINERS: [&str; 2] = ["mp4", "matroska"];

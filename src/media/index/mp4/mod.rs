@@ -75,7 +75,7 @@ pub(super) fn read(window: &mut Window<'_>, care: Care) -> Result<Found, IndexEr
         return Ok(sequential("the description of its pictures changes on the way", unedited));
     }
 
-    let stretches = stretches(&track, &movie);
+    let stretches = stretches(&track, &movie, fragmented);
     if stretches.len() as u64 * in_header as u64 > EDIT_LIMIT {
         return Ok(sequential(format!("its edit list has {} entries", stretches.len()), false));
     }
@@ -173,7 +173,7 @@ fn top_level(window: &mut Window<'_>, at: u64, ahead: usize) -> Result<Option<He
 }
 
 /// What the edit list shows, in the media's timescale. No list shows everything.
-fn stretches(track: &Track<'_>, movie: &Movie) -> Vec<Stretch> {
+fn stretches(track: &Track<'_>, movie: &Movie, fragmented: bool) -> Vec<Stretch> {
     let to_media = |duration: u64| {
         let scaled =
             (u128::from(duration) * u128::from(track.timescale) + u128::from(movie.timescale / 2)).checked_div(movie.timescale.into());
@@ -181,9 +181,11 @@ fn stretches(track: &Track<'_>, movie: &Movie) -> Vec<Stretch> {
     };
     let mut stretches = Vec::new();
     let mut begins = 0_i64;
+    // Beside others, and where the whole length is known, one without a duration shows nothing.
+    let empty_ones = !fragmented && track.edits.iter().any(|edit| edit.media_time >= 0 && edit.duration > 0);
     for &RawEdit { duration, media_time } in &track.edits {
         let length = to_media(duration);
-        if media_time >= 0 {
+        if media_time >= 0 && !(empty_ones && duration == 0) {
             // Duration 0 is how writers say "to the end" while they do not know it.
             let end = Some(media_time.saturating_add(length)).filter(|_| duration > 0);
             stretches.push(Stretch { start: media_time, end, origin: media_time.saturating_sub(begins) });

@@ -156,6 +156,11 @@ fn an_edit_list_shows_what_lies_in_its_stretches_in_their_order() {
     assert_eq!(twice.plan(4).unwrap().samples, 0..2);
     // Until the end, as fragmented files say it; and nothing but a delay.
     assert_eq!(Movie::plain().edits(&[[0, 20, 0x10000]]).table().shown, [2, 1, 3, 5, 4]);
+    // Beside others one without a duration shows nothing, as in ffmpeg.
+    assert_eq!(Movie::plain().edits(&[[0, 20, 0x10000], [200, 40, 0x10000]]).table().shown, [3, 5]);
+    assert_eq!(Movie::plain().edits(&[[200, 40, 0x10000], [0, 10, 0x10000]]).table().shown, [3, 5]);
+    // Beginning and ending within a picture: those that began before are not shown, those that began within are.
+    assert_eq!(Movie::plain().edits(&[[210, 25, 0x10000]]).table().shown, [1, 3]);
     assert_eq!(Movie::plain().edits(&[[700, u32::MAX, 0x10000]]).table().shown.len(), 6);
 }
 
