@@ -253,6 +253,15 @@ fn a_syntax_error_has_line_and_column_and_does_not_repeat_the_line() {
 }
 
 #[test]
+fn a_table_or_key_that_is_there_twice_is_named() {
+    one_problem(
+        "[model]\nname = \"a\"\n[model]\nbase_url = \"http://localhost/v1\"\n",
+        &["config.toml:3:2: ", "has model a second time", "once"],
+    );
+    one_problem("[log]\nlevel = \"info\"\nlevel = \"warn\"\n", &["config.toml:3:1: ", "has level a second time"]);
+}
+
+#[test]
 fn layers_win_in_the_order_of_strength() {
     let text = |name: &str| format!("[model]\nname = {name:?}\n");
     let here = Here::with(&text("main"));

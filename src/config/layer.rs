@@ -49,6 +49,12 @@ pub(super) fn drop_ins(main: &Path) -> Result<Vec<PathBuf>, Problem> {
     Ok(files)
 }
 
+/// What is wrong with a table or key that a file has a second time: the slip of who appends what a manual shows.
+fn twice(text: &str, error: &toml::de::Error) -> Option<String> {
+    let name = text.get(error.span()?).filter(|_| error.message() == "duplicate key")?;
+    Some(format!("has {name} a second time: it may be there once, with all that belongs to it"))
+}
+
 /// Reads one file's text. Every syntax error is added to `problems`, with line and column; then the layer is empty.
 pub(super) fn of_text(name: &str, text: &str, problems: &mut Vec<Problem>) -> Layer {
     let (table, errors) = DeTable::parse_recoverable(text);
@@ -57,7 +63,8 @@ pub(super) fn of_text(name: &str, text: &str, problems: &mut Vec<Problem>) -> La
         // One slip often makes the parser stumble on: the first few say it all.
         for error in errors.iter().take(3) {
             // Only the message: the error's own display quotes the line, which may hold a pasted key.
-            problems.push(Problem::new(place.line_and_column(error.span()), "", format!("is not TOML: {}", error.message())));
+            let what = twice(text, error).unwrap_or_else(|| format!("is not TOML: {}", error.message()));
+            problems.push(Problem::new(place.line_and_column(error.span()), "", what));
         }
         return Layer(Map::<String, Value>::new().into());
     }

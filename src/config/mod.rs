@@ -116,6 +116,10 @@ fn files(main: &Path, required: bool, problems: &mut Vec<Problem>, warnings: &mu
                 warnings.push(Problem::new(name, "", "there is no such file: built-in defaults and the environment are used"));
             }
             Err(error) if error.kind() == std::io::ErrorKind::InvalidData => problems.push(Problem::new(name, "", "is not UTF-8 text")),
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                let what = "may not be read by this user: run this as the user of the service (sudo -u edgelabel edgelabel …)";
+                problems.push(Problem::new(name, "", what));
+            }
             Err(error) => problems.push(Problem::new(name, "", format!("cannot be read: {error}"))),
         }
     }

@@ -17,7 +17,8 @@ impl Config {
     pub fn encord(&self) -> Result<encord::Settings, Invalid> {
         let written = &self.file.encord;
         let key = "encord.ssh_key_file";
-        let missing = written.ssh_key_file.get().filter(|path| !self.inline.contains_key(key) && !path.exists());
+        let missing =
+            written.ssh_key_file.get().filter(|path| !self.inline.contains_key(key) && path.try_exists().is_ok_and(|there| !there));
         let found = if missing.is_some() { None } else { self.secret(key, &written.ssh_key_file)? };
         let Some(ssh_key) = found else {
             let named = missing.map_or(String::new(), |path| format!("{} does not exist; ", path.display()));
