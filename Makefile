@@ -118,9 +118,13 @@ vm-short: ## The cases of vm-test that every change must pass: install, first cl
 	@$(MAKE) --no-print-directory vm-test SHORT=1
 
 .PHONY: image
-image: deps $(TOOLS)/bin/cargo-deb ## A disk to flash, of Debian packages, booted from UEFI to a saved label (as root; PACKAGED=1: of the package that deb left)
-	@scripts/deps package image
-	@scripts/suites image
+image: deps $(TOOLS)/bin/cargo-deb ## A disk to flash, of Debian packages, booted from UEFI to a saved label (sudo when not root; ARCH=arm64; UPDATES=1: updated and rolled back, too; PACKAGED=1: of the package that deb left)
+	@scripts/deps package image $(if $(filter arm64,$(ARCH)),cross image-arm64)
+	@ARCH=$(or $(ARCH),amd64) scripts/suites image
+
+.PHONY: image-short
+image-short: ## The disk and its first boot, to a saved label
+	@$(MAKE) --no-print-directory image SHORT=1 LEVEL=3
 
 .PHONY: cross
 cross: deps $(TOOLS)/bin/cargo-deb $(VENV)/ready ## The program and its package for arm64, run by emulation: doctor, frames, a saved label (ARCH=arm64)

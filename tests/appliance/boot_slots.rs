@@ -8,7 +8,11 @@ use sha2::{Digest, Sha256};
 
 use crate::device::{script, text};
 
-const ENTRY: &str = "title edgelabel\nversion 1\nlinux /root-a/vmlinuz\ninitrd /root-a/initrd\noptions root=PARTLABEL=root-a ro\n";
+/// What is shipped, with the initrd that the image of Debian's packages has.
+fn entry() -> String {
+    let shipped = include_str!("../../yocto/meta-edgelabel/recipes-bsp/edgelabel-boot/files/root-a.conf");
+    shipped.replace("linux /root-a/vmlinuz", "linux /root-a/vmlinuz\ninitrd /root-a/initrd")
+}
 
 /// An appliance as it was flashed: root-a runs, root-b is empty.
 struct Slots {
@@ -21,7 +25,7 @@ impl Slots {
         for folder in ["esp/loader/entries", "system/boot", "partitions"] {
             fs::create_dir_all(slots.path(folder)).unwrap();
         }
-        fs::write(slots.path("esp/loader/entries/root-a.conf"), ENTRY).unwrap();
+        fs::write(slots.path("esp/loader/entries/root-a.conf"), entry()).unwrap();
         fs::write(slots.path("system/boot/vmlinuz"), "newer kernel").unwrap();
         fs::write(slots.path("system/boot/initrd"), "newer initrd").unwrap();
         fs::write(slots.path("partitions/root-b"), [0; 4096]).unwrap();
@@ -87,6 +91,8 @@ fn an_update_goes_to_the_other_slot_and_is_kept_when_it_answers() {
     assert_eq!(slots.entries(), ["root-a.conf", "root-b+3.conf"]);
     let entry = text(slots.path("esp/loader/entries/root-b+3.conf"));
     assert!(entry.contains("version 2\n") && entry.contains("root=PARTLABEL=root-b") && !entry.contains("root-a"), "{entry}");
+    // Without it systemd-boot goes by the entries' names, and root-b would win for ever.
+    assert!(entry.contains("sort-key "), "{entry}");
     assert_eq!(text(slots.path("esp/root-b/vmlinuz")), "newer kernel");
     assert_eq!(slots.boot_slot(&["get-primary"]), "root-b");
 

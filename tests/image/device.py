@@ -8,12 +8,28 @@ import socket
 import subprocess
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from machine import Broken, connected, qemu
 
-# UEFI, of Debian's ovmf.
-CODE, VARIABLES = Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
+
+@dataclass(frozen=True)
+class Hardware:
+    """A kind of machine: qemu's words for it, and its UEFI as Debian packs it."""
+
+    program: str
+    board: str
+    processor: str
+    code: Path
+    variables: Path
+
+
+FIRMWARE = Path("/usr/share")
+HARDWARE = {
+    "amd64": Hardware("qemu-system-x86_64", "q35", "max", FIRMWARE / "OVMF/OVMF_CODE_4M.fd", FIRMWARE / "OVMF/OVMF_VARS_4M.fd"),
+    "arm64": Hardware("qemu-system-aarch64", "virt", "cortex-a72", FIRMWARE / "AAVMF/AAVMF_CODE.fd", FIRMWARE / "AAVMF/AAVMF_VARS.fd"),
+}
 # Seconds for whatever is waited for, on a busy host and perhaps emulated; none of it is a measurement.
 PATIENCE = 900
 
@@ -32,14 +48,14 @@ def drain(line: socket.socket):
 
 
 class Device:
-    def __init__(self, image: Path, work: Path):
-        self.work = work
+    def __init__(self, hardware: Hardware, image: Path, work: Path):
+        self.hardware, self.work = hardware, work
         self.disk, self.stick = work / "disk.img", work / "stick.img"
         subprocess.run(["cp", "--sparse=always", image, self.disk], check=True)
         # A disk is larger than the image: the state partition is to be grown.
         with self.disk.open("r+b") as disk:
             disk.truncate(self.disk.stat().st_size + (512 << 20))
-        shutil.copy(VARIABLES, work / "variables")
+        shutil.copy(hardware.variables, work / "variables")
         self.port, self.ssh_port = free_port(), free_port()
         self.qemu = self._monitor = self._serial = None
         self._boots, self._stick_in = 0, False
@@ -50,14 +66,14 @@ class Device:
         for line in (monitor, serial):
             line.unlink(missing_ok=True)
         command = [
-            "-machine", "q35",
-            "-drive", f"if=pflash,format=raw,readonly=on,file={CODE}", "-drive", f"if=pflash,format=raw,file={self.work}/variables",
+            "-machine", self.hardware.board,
+            "-drive", f"if=pflash,format=raw,readonly=on,file={self.hardware.code}", "-drive", f"if=pflash,format=raw,file={self.work}/variables",
             "-drive", f"file={self.disk},format=raw,if=virtio,cache=unsafe", "-device", "qemu-xhci,id=usb",
             "-nic", f"user,model=virtio-net-pci,hostfwd=tcp:127.0.0.1:{self.port}-:8443,hostfwd=tcp:127.0.0.1:{self.ssh_port}-:22",
             "-chardev", f"socket,id=serial,path={serial},server=on,wait=off,logfile={self._log}", "-serial", "chardev:serial",
             "-qmp", f"unix:{monitor},server=on,wait=off",
         ]  # fmt: skip
-        self.qemu = qemu(1024, *command)
+        self.qemu = qemu(1024, *command, program=self.hardware.program, emulated=self.hardware.processor)
         self._monitor, self._serial = connected(self.qemu, monitor), connected(self.qemu, serial)
         # What nobody reads fills the socket after some hundred bytes; the device would then wait for its console.
         threading.Thread(target=drain, args=(self._serial,), daemon=True).start()
@@ -114,9 +130,11 @@ class Device:
         """Waits until the HTTPS port speaks TLS."""
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
-            probe = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{self.port}"], stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
-            if b"BEGIN CERTIFICATE" in probe.stdout:
-                return
+            command = ["openssl", "s_client", "-connect", f"127.0.0.1:{self.port}"]
+            # qemu takes the connection long before there is somebody to speak.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                if b"BEGIN CERTIFICATE" in subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60).stdout:
+                    return
             time.sleep(1)
         raise Broken(f"nothing answers on the HTTPS port:\n{self.console()[-1500:]}")
 
@@ -125,11 +143,13 @@ class Device:
         with self.stick.open("wb") as stick:
             stick.truncate(64 << 20)
         subprocess.run(["mkfs.vfat", "-n", "STICK", self.stick], check=True, stdout=subprocess.DEVNULL)
-        subprocess.run(["mmd", "-i", self.stick, "::edgelabel"], check=True)
-        for name, text in files.items():
-            subprocess.run(["mcopy", "-i", self.stick, "-", f"::edgelabel/{name}"], input=text.encode(), check=True)
+        write_folder(self.stick, files)
         self._tell("blockdev-add", **{"driver": "raw", "node-name": "stick", "file": {"driver": "file", "filename": str(self.stick)}})
         self._tell("device_add", driver="usb-storage", id="stick", drive="stick", bus="usb.0")
+
+    def write_provision(self, files: dict[str, str]):
+        """Puts the folder edgelabel/ on the disk's own partition for it; the device is off."""
+        write_folder(f"{self.disk}@@{partition(self.disk, 'provision')['start'] * 512}", files)
 
     def stick_says(self):
         """The device's name, outcome.txt and ca.pem, as the stick has them in the end."""
@@ -167,10 +187,22 @@ class Device:
             file.unlink(missing_ok=True)
 
 
+def partition(disk: Path, name: str) -> dict:
+    """Where a partition is, in sectors."""
+    table = json.loads(subprocess.run(["sfdisk", "--json", disk], check=True, capture_output=True).stdout)["partitiontable"]
+    return next(part for part in table["partitions"] if part.get("name") == name)
+
+
+def write_folder(medium: Path | str, files: dict[str, str]):
+    """Makes the folder edgelabel/ on a FAT file system, in the words of mtools."""
+    subprocess.run(["mmd", "-i", medium, "::edgelabel"], check=True)
+    for name, text in files.items():
+        subprocess.run(["mcopy", "-i", medium, "-", f"::edgelabel/{name}"], input=text.encode(), check=True)
+
+
 def read_state(device: Device, name: str) -> bytes:
     """A file of /var/lib/appliance of a device that is off; empty when it is not there."""
-    table = json.loads(subprocess.run(["sfdisk", "--json", device.disk], check=True, capture_output=True).stdout)["partitiontable"]
-    state = next(part for part in table["partitions"] if part.get("name") == "state")
+    state = partition(device.disk, "state")
     image = device.work / "state.ext4"
     # In MiB, on which all partitions begin; the grown one ends where the disk does.
     place, size = state["start"] // 2048, -(-state["size"] // 2048)

@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "vm"))
+import maintained
 from box import require
-from device import Device, read_state
+from device import HARDWARE, Device, read_state
 from machine import Broken, fresh
 from outside import Outside
 
@@ -34,19 +35,19 @@ classification = ["Scene description"]
 IDENTITY = ["machine-id", "ssh_host_ed25519_key.pub", "edgelabel/certs/ca.pem", "edgelabel/certs/server.pem", "hostname"]
 
 
-class Flashed:
-    """The first device, and what is known of it."""
+class Clicks:
+    """An annotator's clicks on one frame of the video after the other."""
 
     def __init__(self, options, outside):
         self.options, self.outside = options, outside
-        self.device = Device(options.image, fresh(options.work / "first"))
         self.frame = 0
 
-    def click(self):
+    def __call__(self, device: Device):
+        """One click that must end in a saved label; the device's authority is in its ca.pem."""
         self.frame += 1
         command = [
             self.options.edgelabel, "trigger", "--json", "--project", self.outside.project, "--data", self.outside.video,
-            "--frame", str(self.frame), "--url", f"https://localhost:{self.device.port}", "--ca", self.device.work / "ca.pem",
+            "--frame", str(self.frame), "--url", f"https://localhost:{device.port}", "--ca", device.work / "ca.pem",
         ]  # fmt: skip
         said = subprocess.run(command, capture_output=True, text=True, timeout=300)
         try:
@@ -55,6 +56,17 @@ class Flashed:
             raise Broken(f"no answer to a trigger: {said.stdout}{said.stderr}") from None
         saved = self.outside.frames_answered(self.outside.video)
         require(status == 200 and self.frame in saved, f"status {status}, frame {self.frame}, saved frames {saved}")
+
+
+class Flashed:
+    """The first device, and what is known of it."""
+
+    def __init__(self, options, outside, click, config: str):
+        self.options, self.outside, self._click, self.config = options, outside, click, config
+        self.device = Device(HARDWARE[options.arch], options.image, fresh(options.work / "first"))
+
+    def click(self):
+        self._click(self.device)
 
     def boots_without_configuration(self):
         """boots from UEFI without a configuration; the console asks for the stick and has a name and a fingerprint"""
@@ -72,8 +84,7 @@ class Flashed:
 
     def takes_the_stick(self):
         """a USB stick that is plugged in is taken; what came of it is on the stick and on the console"""
-        config = CONFIG.format(encord=self.outside.encord, model=self.outside.model)
-        self.device.plug({"config.toml": config, "encord_ed25519": self.outside.key.read_text()})
+        self.device.plug({"config.toml": self.config, "encord_ed25519": self.outside.key.read_text()})
         self.device.console_has("make the stations trust ca.pem")
         name, outcome, authority = self.device.stick_says()
         require("was taken" in outcome, outcome)
@@ -100,7 +111,7 @@ class Flashed:
 
     def another_device_is_another(self):
         """another device of the same image has another machine id, name, authority, certificate and SSH host key"""
-        other = Device(self.options.image, fresh(self.options.work / "other"))
+        other = Device(HARDWARE[self.options.arch], self.options.image, fresh(self.options.work / "other"))
         try:
             other.boot()
             other.console_has("plug in a FAT-formatted USB stick")
@@ -111,36 +122,52 @@ class Flashed:
             other.discard()
 
 
-CASES = ["boots_without_configuration", "no_way_in", "takes_the_stick", "saves_a_label", "a_second_boot_keeps_all", "another_device_is_another"]
+# The first boot, to a saved label, and what more boots must show.
+SHORT = ["boots_without_configuration", "no_way_in", "takes_the_stick", "saves_a_label"]
+CASES = [*SHORT, "a_second_boot_keeps_all", "another_device_is_another"]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("image", "edgelabel", "emulator", "work"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--arch", choices=HARDWARE, default="amd64")
+    parser.add_argument("--short", action="store_true", help="one boot, to a saved label")
+    parser.add_argument("--updates", action="store_true", help="a third device is updated and rolled back, too")
     options = parser.parse_args()
 
     outside = Outside(options.emulator, fresh(options.work / "outside"))
-    flashed = Flashed(options, outside)
-    begin, passed, failed = time.monotonic(), 0, 0
+    click = Clicks(options, outside)
+    config = CONFIG.format(encord=outside.encord, model=outside.model)
+    stories = [(Flashed, SHORT if options.short else CASES)] + ([(maintained.Maintained, maintained.CASES)] if options.updates else [])
+    begin, wanted, passed = time.monotonic(), sum(len(cases) for _, cases in stories), 0
     try:
-        for name in CASES:
-            case = getattr(flashed, name)
+        for story, cases in stories:
+            passed += tell(story(options, outside, click, config), cases)
+    finally:
+        outside.end()
+    print(f"\nimage: {passed} passed, {wanted - passed} failed in {time.monotonic() - begin:.0f} s")
+    sys.exit(0 if passed == wanted else 1)
+
+
+def tell(story, cases: list[str]) -> int:
+    """Runs a device's cases up to the first that fails, for each builds on those before; returns how many passed."""
+    passed = 0
+    try:
+        for name in cases:
+            case = getattr(story, name)
             started = time.monotonic()
             try:
                 case()
                 passed += 1
                 print(f"ok     {time.monotonic() - started:6.1f} s  {case.__doc__}", flush=True)
             except (Broken, OSError, ValueError, KeyError, subprocess.SubprocessError) as cause:
-                failed += 1
                 print(f"FAILED {time.monotonic() - started:6.1f} s  {case.__doc__}\n{type(cause).__name__}: {cause}", flush=True)
-                break  # each builds on those before
-        print("the console's last lines:\n" + "\n".join(flashed.device.console().splitlines()[-12:]))
+                break
+        print("the console's last lines:\n" + "\n".join(story.device.console().splitlines()[-12:]), flush=True)
     finally:
-        flashed.device.discard()
-        outside.end()
-    print(f"\nimage: {passed} passed, {failed + len(CASES) - passed - failed} failed in {time.monotonic() - begin:.0f} s")
-    sys.exit(0 if passed == len(CASES) else 1)
+        story.device.discard()
+    return passed
 
 
 if __name__ == "__main__":

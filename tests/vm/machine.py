@@ -24,14 +24,14 @@ def accelerator():
     return "kvm" if real and os.access("/dev/kvm", os.R_OK | os.W_OK) else "tcg"
 
 
-def qemu(memory: int, *more) -> subprocess.Popen:
-    """Starts a machine with nothing in it but processors, memory and what `more` says."""
-    accel = accelerator()
+def qemu(memory: int, *more, program="qemu-system-x86_64", emulated="max") -> subprocess.Popen:
+    """Starts a machine with nothing in it but processors (`emulated`: which, where they are), memory and what `more` says."""
+    accel = accelerator() if program.endswith(os.uname().machine) else "tcg"
     command = [
         # A machine does not outlive the test that started it, however that ends.
         "setpriv", "--pdeathsig", "KILL",
-        "qemu-system-x86_64", "-nodefaults", "-display", "none", "-smp", "2", "-m", memory,
-        "-accel", accel + (",thread=multi" if accel == "tcg" else ""), "-cpu", "host" if accel == "kvm" else "max",
+        program, "-nodefaults", "-display", "none", "-smp", "2", "-m", memory,
+        "-accel", accel + (",thread=multi" if accel == "tcg" else ""), "-cpu", "host" if accel == "kvm" else emulated,
         "-device", "virtio-rng-pci", *more,
     ]  # fmt: skip
     return subprocess.Popen([str(word) for word in command])
