@@ -65,10 +65,15 @@ SHORT = [
     trouble.starts_without_network,
     life.saves_a_label,
     sandbox.exposure_is_low,
+    sandbox.hardened_as_told,
     sandbox.doctor_inside_the_unit,
+    camera.takes_pictures_that_are_labelled_at_encord,
+    sandbox.credentials_instead_of_files,
     life.drains_on_stop,
+    life.survives_kill_9,
     life.the_socket_keeps_the_port,
     watchdog.the_whole_process,
+    install.an_upgrade_keeps_configuration_and_journal,
     install.removal_keeps_what_purge_removes,
 ]
 
