@@ -18,7 +18,9 @@ class Outside:
         self.encord = said["encord_domain"].replace("127.0.0.1", host)
         self.model = said["model_base_url"].replace("127.0.0.1", host)
         self.key = Path(said["ssh_key_file"])
-        self.project, self.image, self.video = said["project"], said["image"], said["video"]
+        self.project, self.image = said["project"], said["image"]
+        # Each click is on a frame of its own, of which the emulator's own video has too few.
+        self.video = self.tell(add_video={"frames": 200, "width": 320, "height": 192})["data"]
         self.folder, self.dataset = said["folder"], said["dataset"]
 
     def tell(self, **command):
