@@ -96,6 +96,7 @@ class Maintained:
     def an_update_runs_in_the_other_slot(self):
         """an update is booted from the other slot, kept once /ready says yes, and has the state of before"""
         identity = self.ssh("cat /etc/machine-id")
+        require(self.ssh("id -u edgelabel; id -g edgelabel").split() == ["860", "860"], "the service's user has not the number that all images give it")
         require(self.slot("get-current") == "root-a", "the first system is not in root-a")
         print("      " + self.install(self.system), flush=True)
         self.reboot()

@@ -70,9 +70,10 @@ SYSTEMD_PACKAGES = "${PN} ${PN}-appliance"
 SYSTEMD_SERVICE:${PN} = "edgelabel.service"
 SYSTEMD_SERVICE:${PN}-appliance = "edgelabel-first-boot.service edgelabel-ready.service edgelabel-good.service"
 
+# Fixed numbers: what lies on the state partition is the service's also after an update.
 USERADD_PACKAGES = "${PN}"
-GROUPADD_PARAM:${PN} = "--system render; --system edgelabel"
-USERADD_PARAM:${PN} = "--system --home-dir ${localstatedir}/lib/edgelabel --shell /sbin/nologin --gid edgelabel --groups video,render edgelabel"
+GROUPADD_PARAM:${PN} = "--system render; --system --gid 860 edgelabel"
+USERADD_PARAM:${PN} = "--system --uid 860 --home-dir ${localstatedir}/lib/edgelabel --shell /sbin/nologin --gid edgelabel --groups video,render edgelabel"
 
 PACKAGES =+ "${PN}-appliance"
 FILES:${PN}-appliance += "\
