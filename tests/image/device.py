@@ -126,6 +126,13 @@ class Device:
             except OSError:
                 return False
 
+    def waits_for_ssh(self):
+        end = time.monotonic() + PATIENCE
+        while not self.answers(self.ssh_port, b"SSH-"):
+            if time.monotonic() > end:
+                raise Broken("SSH does not answer")
+            time.sleep(1)
+
     def reachable(self):
         """Waits until the HTTPS port speaks TLS."""
         end = time.monotonic() + PATIENCE
@@ -191,6 +198,12 @@ def partition(disk: Path, name: str) -> dict:
     """Where a partition is, in sectors."""
     table = json.loads(subprocess.run(["sfdisk", "--json", disk], check=True, capture_output=True).stdout)["partitiontable"]
     return next(part for part in table["partitions"] if part.get("name") == name)
+
+
+def provisioning(config: str, encord_key: Path, ssh_key: Path) -> dict[str, str]:
+    """The files of the folder edgelabel/, with an SSH key that is made for it."""
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", ssh_key], check=True)
+    return {"config.toml": config, "encord_ed25519": encord_key.read_text(), "authorized_keys": ssh_key.with_suffix(".pub").read_text()}
 
 
 def write_folder(medium: Path | str, files: dict[str, str]):

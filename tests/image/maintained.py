@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from box import require
-from device import HARDWARE, PATIENCE, Device
+from device import HARDWARE, PATIENCE, Device, provisioning
 from machine import Broken, fresh
 
 
@@ -79,13 +79,7 @@ class Maintained:
 
     def provisioned_on_its_own_partition(self):
         """the folder on the disk's own partition is taken at the first boot, and removed; its SSH key gets in, as root"""
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)
-        files = {
-            "config.toml": self.config,
-            "encord_ed25519": self.outside.key.read_text(),
-            "authorized_keys": self.key.with_suffix(".pub").read_text(),
-        }
-        self.device.write_provision(files)
+        self.device.write_provision(provisioning(self.config, self.outside.key, self.key))
         self.device.boot()
         self.device.reachable()
         (self.work / "ca.pem").write_text(self.ssh("cat /etc/edgelabel/certs/ca.pem"))

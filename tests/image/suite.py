@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "vm"))
 import maintained
 from box import require
-from device import HARDWARE, Device, read_state
+from device import HARDWARE, Device, provisioning, read_state
 from machine import Broken, fresh
 from outside import Outside
 
@@ -83,13 +83,14 @@ class Flashed:
             self.device.log_in(name, password)
 
     def takes_the_stick(self):
-        """a USB stick that is plugged in is taken; what came of it is on the stick and on the console"""
-        self.device.plug({"config.toml": self.config, "encord_ed25519": self.outside.key.read_text()})
+        """a USB stick that is plugged in is taken; what came of it is on the stick and on the console; its SSH key opens SSH"""
+        self.device.plug(provisioning(self.config, self.outside.key, self.device.work / "key"))
         self.device.console_has("make the stations trust ca.pem")
         name, outcome, authority = self.device.stick_says()
         require("was taken" in outcome, outcome)
         require(name in self.device.console(), f"the console does not know {name}")
         (self.device.work / "ca.pem").write_text(authority)
+        self.device.waits_for_ssh()
 
     def saves_a_label(self):
         """a trigger over HTTPS, with the stick's ca.pem, ends in a saved label"""
