@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from box import require
-from device import HARDWARE, PATIENCE, Device, provisioning
+from device import HARDWARE, PATIENCE, Device, provisioning, squeezed
 from machine import Broken, fresh
 
 
@@ -117,7 +117,7 @@ class Maintained:
         self.reboot()
         require(self.slot("get-current") == "root-a", "the old system is not back")
         require(self.slot("get-state", "root-b") == "bad", "what did not start is not known as bad")
-        tries = self.device.console()[seen:].count("Rebooting automatically due to panic= boot argument")
+        tries = squeezed(self.device.console()[seen:]).count(squeezed("Rebooting automatically due to panic= boot argument"))
         require(tries == 3, f"the new system was tried {tries} times")
         self.click()
 
